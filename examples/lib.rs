@@ -1,1 +1,1 @@
-//! placeholder
+//! The examples stand in the folders beside this file, by language.

@@ -273,8 +273,9 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_session_id(mut self, id: impl Into<String>) -> Self {
-        self.0.session_id = Some(id.into());
+    /// Names the session, unless the error knows better.
+    pub(crate) fn for_session(mut self, id: &str) -> Self {
+        self.0.session_id.get_or_insert_with(|| id.to_owned());
         self
     }
 
@@ -449,7 +450,7 @@ mod tests {
             .with_status(429)
             .with_service_code(Some("ThrottlingException".into()))
             .with_request_id(Some("r-1".into()))
-            .with_session_id("s-1");
+            .for_session("s-1");
         assert_eq!(
             error.to_string(),
             "slow down (status 429, code ThrottlingException, request id r-1, session s-1, delivery rejected)"

@@ -1,6 +1,37 @@
-//! The core; module order is the dependency order: a module uses only what stands above it.
+#![doc = include_str!("../../../README.md")]
+// A module uses only what stands above it; `tests/policy` holds the code to that.
 
 mod error;
 mod protocol;
+mod config;
+mod transport;
+mod auth;
+mod retry;
+mod operations;
+mod client;
 
+pub use aws_credential_types::Credentials;
+pub use aws_credential_types::provider::ProvideCredentials;
+pub use bytes::Bytes;
+pub use bytestring::ByteString;
+
+pub use auth::{Auth, ProvideToken};
+pub use client::{Client, ClientBuilder, SiblingBuilder};
+pub use config::{Environment, Limits, Timeouts};
 pub use error::{Attempt, Delivery, Error, ErrorKind, Limit, Result, StreamEnd};
+pub use operations::invoke::{Invoke, InvokeResponse};
+pub use operations::stop::StopSession;
+pub use operations::stream::{AgentEvent, AgentStream, BytesStream, TextDeltas};
+pub use protocol::arn::RuntimeArn;
+pub use protocol::request::{Payload, TraceContext};
+pub use protocol::session::SessionId;
+pub use protocol::text::TextFormat;
+pub use retry::RetryPolicy;
+pub use transport::{Body, HttpService, SendError, SendLimits};
+
+/// The pure layer's insides, for this repository's fuzz targets and benches. Not a stable API.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::protocol::{service_error, sigv4, sse, text};
+}

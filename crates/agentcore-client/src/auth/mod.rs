@@ -1,0 +1,215 @@
+//! Who calls: AWS credentials for SigV4, a bearer token for a runtime with a
+//! JWT authorizer, or nobody for a local agent. One runtime takes one kind, so
+//! nothing here ever falls back from one to another.
+
+mod bearer;
+mod credentials;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use bytes::Bytes;
+use http::{HeaderValue, Request, header};
+
+use crate::config::Environment;
+use crate::error::{Error, Result};
+use crate::protocol::service_error::AuthKind;
+use crate::protocol::sigv4::{self, KeyCache, SigningScope};
+
+pub use bearer::ProvideToken;
+use bearer::Token;
+use credentials::CachedCredentials;
+
+/// The name under which requests to the data plane are signed.
+pub(crate) const SIGNING_NAME: &str = "bedrock-agentcore";
+
+/// How calls are authorised.
+#[derive(Clone, Debug)]
+pub struct Auth(Scheme);
+
+#[derive(Clone, Debug)]
+enum Scheme {
+    DefaultChain,
+    Credentials(SharedCredentialsProvider),
+    Bearer(Unchecked),
+    BearerProvider(Arc<dyn ProvideToken>),
+    None,
+}
+
+/// A token that was handed over and not checked yet.
+#[derive(Clone)]
+struct Unchecked(Arc<str>);
+
+impl fmt::Debug for Unchecked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Auth {
+    /// AWS credentials from where the AWS SDKs find them: environment variables, then (with the
+    /// feature `aws-chain`) shared profiles and SSO, web identity, ECS and EC2.
+    pub fn default_chain() -> Self {
+        Self(Scheme::DefaultChain)
+    }
+
+    /// AWS credentials from a provider; [`Credentials`] themselves are one. They are cached until
+    /// shortly before they expire, and looked up once for all calls that wait.
+    pub fn sigv4(provider: impl ProvideCredentials + 'static) -> Self {
+        Self(Scheme::Credentials(SharedCredentialsProvider::new(provider)))
+    }
+
+    /// A fixed bearer token. It is checked when the client is built: not empty, safe in a header,
+    /// and not expired if it is a JWT with `exp`.
+    pub fn bearer(token: impl AsRef<str>) -> Self {
+        Self(Scheme::Bearer(Unchecked(Arc::from(token.as_ref()))))
+    }
+
+    /// Bearer tokens from a provider, which is asked at every attempt and once more after a 401.
+    /// Nothing is cached: a provider may well answer differently for each caller.
+    pub fn bearer_provider(provider: impl ProvideToken + 'static) -> Self {
+        Self(Scheme::BearerProvider(Arc::new(provider)))
+    }
+
+    /// No authorisation, for a local agent.
+    pub fn none() -> Self {
+        Self(Scheme::None)
+    }
+
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self.0, Scheme::None)
+    }
+
+    /// Whether it was given as AWS credentials.
+    pub(crate) fn is_sigv4(&self) -> bool {
+        matches!(self.0, Scheme::Credentials(_))
+    }
+
+    pub(crate) fn is_bearer(&self) -> bool {
+        matches!(self.0, Scheme::Bearer(_) | Scheme::BearerProvider(_))
+    }
+
+    /// Checks what can be checked without IO.
+    pub(crate) fn into_authorizer(
+        self,
+        region: Option<&str>,
+        env: &Environment,
+        now: SystemTime,
+    ) -> Result<Authorizer> {
+        let source = match self.0 {
+            Scheme::DefaultChain => {
+                Source::SigV4(CachedCredentials::default_chain(region, env.clone()))
+            }
+            Scheme::Credentials(provider) => {
+                Source::SigV4(CachedCredentials::from_provider(provider))
+            }
+            Scheme::Bearer(token) => Source::Bearer(Token::parse(&token.0, now)?),
+            Scheme::BearerProvider(provider) => Source::BearerProvider(provider),
+            Scheme::None => Source::None,
+        };
+        if let (Source::SigV4(_), None) = (&source, region) {
+            return Err(Error::invalid(
+                "region",
+                "absent",
+                "is needed to sign; give a runtime ARN or a region",
+            ));
+        }
+        Ok(Authorizer { source, keys: KeyCache::default() })
+    }
+}
+
+/// Checked auth: gives an [`Authorization`] for each attempt.
+#[derive(Debug)]
+pub(crate) struct Authorizer {
+    source: Source,
+    keys: KeyCache,
+}
+
+#[derive(Debug)]
+enum Source {
+    SigV4(CachedCredentials),
+    Bearer(Token),
+    BearerProvider(Arc<dyn ProvideToken>),
+    None,
+}
+
+impl Authorizer {
+    pub(crate) fn kind(&self) -> AuthKind {
+        match self.source {
+            Source::SigV4(_) => AuthKind::SigV4,
+            Source::Bearer(_) | Source::BearerProvider(_) => AuthKind::Bearer,
+            Source::None => AuthKind::None,
+        }
+    }
+
+    /// Whether asking again can give another token.
+    pub(crate) fn is_token_provider(&self) -> bool {
+        matches!(self.source, Source::BearerProvider(_))
+    }
+
+    /// Looks up credentials or a token. The caller judges how long that may take.
+    pub(crate) async fn authorization(&self) -> Result<Authorization> {
+        match &self.source {
+            Source::SigV4(credentials) => credentials.get().await.map(Authorization::SigV4),
+            Source::Bearer(token) => {
+                // It was good when the client was built, which may be hours ago.
+                token.check(SystemTime::now())?;
+                Ok(Authorization::Bearer(token.header().clone()))
+            }
+            Source::BearerProvider(provider) => {
+                let token = provider.provide_token().await.map_err(|cause| {
+                    bearer::unavailable("the bearer token provider failed").with_source(cause)
+                })?;
+                let token = Token::parse(&token, SystemTime::now())
+                    .map_err(|e| bearer::unavailable(format!("the bearer token provider: {e}")))?;
+                Ok(Authorization::Bearer(token.header().clone()))
+            }
+            Source::None => Ok(Authorization::None),
+        }
+    }
+
+    /// Puts the authorisation on a request.
+    pub(crate) fn apply(
+        &self,
+        authorization: &Authorization,
+        request: &mut Request<Bytes>,
+        region: &str,
+        now: SystemTime,
+    ) -> Result<()> {
+        match authorization {
+            Authorization::SigV4(credentials) => sigv4::sign(
+                request,
+                credentials,
+                SigningScope { region, service: SIGNING_NAME },
+                now,
+                &self.keys,
+            ),
+            Authorization::Bearer(token) => {
+                request.headers_mut().insert(header::AUTHORIZATION, token.clone());
+                Ok(())
+            }
+            Authorization::None => Ok(()),
+        }
+    }
+}
+
+/// What an attempt is authorised with.
+#[derive(Clone)]
+pub(crate) enum Authorization {
+    SigV4(Arc<Credentials>),
+    Bearer(HeaderValue),
+    None,
+}
+
+impl fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SigV4(_) => "SigV4",
+            Self::Bearer(_) => "Bearer",
+            Self::None => "None",
+        })
+    }
+}

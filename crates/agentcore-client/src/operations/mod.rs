@@ -1,0 +1,318 @@
+//! One call, whatever its verb: request → auth → transport, driven by the
+//! attempt loop. The verbs stand beside this file, one each.
+
+pub(crate) mod answer;
+pub(crate) mod invoke;
+pub(crate) mod stop;
+pub(crate) mod stream;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+
+use crate::auth::{Authorization, Authorizer};
+use crate::config::{Limits, Timeouts};
+use crate::error::{Delivery, Error, ErrorKind, Limit, Result};
+use crate::protocol::arn::RuntimeArn;
+use crate::protocol::endpoint::Endpoint;
+use crate::protocol::headers;
+use crate::protocol::service_error::{self, AuthKind};
+use crate::protocol::session::SessionId;
+use crate::protocol::text::TextFormat;
+use crate::retry::{AttemptLoop, Budget, RetryPolicy, Rules, Step};
+use crate::transport::{Body, HttpService, SendError, SendLimits};
+
+/// An error answer is read this far, and no longer than this.
+const ERROR_BODY: usize = 64 << 10;
+const ERROR_BODY_TIME: Duration = Duration::from_secs(10);
+
+/// What all calls of a client share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) transport: Arc<dyn HttpService>,
+    pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) arn: Option<RuntimeArn>,
+    pub(crate) qualifier: Option<String>,
+    pub(crate) region: String,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) limits: Limits,
+    pub(crate) text_format: TextFormat,
+    pub(crate) user_agent: HeaderValue,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What siblings of a client share, too.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) budget: Arc<Budget>,
+    /// Seconds by which the service's clock is ahead of ours, once it has told us.
+    skew: AtomicI64,
+}
+
+impl Shared {
+    fn now(&self) -> SystemTime {
+        let skew = self.skew.load(Ordering::Relaxed);
+        let by = Duration::from_secs(skew.unsigned_abs());
+        let now = SystemTime::now();
+        if skew < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
+    }
+}
+
+/// What one call brings along.
+pub(crate) struct Call<'a> {
+    pub(crate) timeouts: Timeouts,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) idempotent: bool,
+    pub(crate) acts_for_user: bool,
+    pub(crate) session: &'a SessionId,
+}
+
+/// The head of a proper answer, with its body still to come.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
+    pub(crate) session_id: SessionId,
+    pub(crate) started: Instant,
+    pub(crate) end: Option<Instant>,
+}
+
+impl Core {
+    /// Sends what `build` builds, as often as the rules allow.
+    pub(crate) async fn call(
+        &self,
+        call: Call<'_>,
+        build: impl Fn() -> Result<Request<Bytes>> + Send,
+    ) -> Result<Answer> {
+        let started = Instant::now();
+        let end = call.timeouts.end(started);
+        let rules = Rules {
+            policy: call.retry,
+            idempotent_verb: call.idempotent,
+            data_plane: self.endpoint.kind().is_data_plane(),
+            token_provider: self.authorizer.is_token_provider(),
+        };
+        // Bad input is refused before anything is asked or sent.
+        let mut request = Some(build()?);
+        let mut calls = AttemptLoop::new(rules, Arc::clone(&self.shared.budget), started, end);
+        let mut authorization = Authorization::None;
+        let mut answer = None;
+        loop {
+            match calls.next() {
+                Step::NeedAuth => match self.authorization(&call.timeouts, end).await {
+                    Ok(found) => {
+                        authorization = found;
+                        calls.authorised();
+                    }
+                    Err(error) => calls.failed(error, Instant::now(), false),
+                },
+                Step::Send => {
+                    let next = match request.take() {
+                        Some(first) => first,
+                        None => build()?,
+                    };
+                    match self.attempt(&call, next, &authorization, end).await {
+                        Ok(response) => {
+                            answer = Some(response);
+                            calls.answered();
+                        }
+                        Err((error, skewed)) => calls.failed(error, Instant::now(), skewed),
+                    }
+                }
+                Step::NeedSleep(pause) => {
+                    tokio::time::sleep(pause).await;
+                    calls.slept();
+                }
+                Step::Log(line) => tracing::debug!(
+                    target: "agentcore_client",
+                    attempt = line.attempt,
+                    kind = line.reason.kind.as_str(),
+                    delivery = line.reason.delivery.as_str(),
+                    status = line.reason.status,
+                    code = line.reason.service_code,
+                    pause_ms = line.reason.pause.map(|pause| pause.as_millis() as u64),
+                    session = call.session.as_str(),
+                    "sending again"
+                ),
+                Step::Done(result) => {
+                    result.map_err(|error| error.for_session(call.session.as_str()))?;
+                    break;
+                }
+            }
+        }
+        let response = answer.ok_or_else(|| {
+            Error::new(ErrorKind::Internal, Delivery::Unknown, "an answer was lost")
+        })?;
+        let (parts, mut body) = response.into_parts();
+        body.set_limits(call.timeouts.idle, end);
+        // If the answer names another session, that one counts.
+        let session_id = parts
+            .headers
+            .get(&headers::SESSION_ID)
+            .and_then(|id| id.to_str().ok())
+            .filter(|id| *id != call.session.as_str())
+            .and_then(|id| SessionId::local(id).ok())
+            .unwrap_or_else(|| call.session.clone());
+        Ok(Answer { status: parts.status, headers: parts.headers, body, session_id, started, end })
+    }
+
+    /// Credentials or a token, within the limit.
+    async fn authorization(
+        &self,
+        timeouts: &Timeouts,
+        end: Option<Instant>,
+    ) -> Result<Authorization> {
+        let now = Instant::now();
+        let (until, limit, after) = match (now.checked_add(timeouts.auth), end) {
+            (Some(until), Some(end)) if end < until => (end, Limit::Total, end - now),
+            (None, Some(end)) => (end, Limit::Total, end.saturating_duration_since(now)),
+            (until, _) => (
+                until.unwrap_or(now + Duration::from_secs(86_400)),
+                Limit::Auth,
+                timeouts.auth,
+            ),
+        };
+        tokio::time::timeout_at(until.into(), self.authorizer.authorization())
+            .await
+            .unwrap_or_else(|_| Err(Error::timeout(limit, after, Delivery::NotSent)))
+    }
+
+    /// One attempt. The flag says that the service's clock explains the failure.
+    async fn attempt(
+        &self,
+        call: &Call<'_>,
+        mut request: Request<Bytes>,
+        authorization: &Authorization,
+        end: Option<Instant>,
+    ) -> Result<Response<Body>, (Error, bool)> {
+        let plain = |error| (error, false);
+        request.headers_mut().insert(header::USER_AGENT, self.user_agent.clone());
+        self.authorizer
+            .apply(authorization, &mut request, &self.region, self.shared.now())
+            .map_err(plain)?;
+        let limits = SendLimits {
+            connect: call.timeouts.connect,
+            first_byte: call.timeouts.first_byte,
+            end,
+        };
+        let started = Instant::now();
+        let mut response = self
+            .transport
+            .send(request, limits)
+            .await
+            .map_err(|error| plain(self.not_answered(error, call, started)))?;
+        let status = response.status();
+        if status.is_success() {
+            return match response.headers().get(header::CONTENT_ENCODING) {
+                Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+                    Err(plain(
+                        Error::new(
+                            ErrorKind::Protocol,
+                            Delivery::Accepted,
+                            "the answer is compressed, which was not asked for; a proxy on the way may do that",
+                        )
+                        .with_status(status.as_u16()),
+                    ))
+                }
+                _ => Ok(response),
+            };
+        }
+        let body = error_body(response.body_mut(), end).await;
+        let error = service_error::decode(
+            &service_error::Context {
+                target: self.endpoint.kind(),
+                arn: self.arn.as_ref(),
+                qualifier: self.qualifier.as_deref(),
+                auth: self.authorizer.kind(),
+                acts_for_user: call.acts_for_user,
+            },
+            status,
+            response.headers(),
+            &body,
+        );
+        let skew = match self.authorizer.kind() {
+            AuthKind::SigV4 => {
+                service_error::clock_skew(&error, response.headers(), self.shared.now())
+            }
+            _ => None,
+        };
+        if let Some(skew) = skew {
+            self.shared.skew.fetch_add(skew, Ordering::Relaxed);
+        }
+        Err((error, skew.is_some()))
+    }
+
+    /// Says what is known about a request that got no answer.
+    fn not_answered(&self, error: SendError, call: &Call<'_>, started: Instant) -> Error {
+        let host = self.endpoint.host();
+        match error {
+            SendError::Refused(error) => error,
+            SendError::Connect(cause) => Error::new(
+                ErrorKind::Connect,
+                Delivery::NotSent,
+                format!(
+                    "no connection to {host}: {}; nothing was sent. Check the region, the network's way there (NAT, VPC endpoint, security group), the proxy and the CA bundle",
+                    innermost(cause.as_ref())
+                ),
+            )
+            .with_source(cause),
+            SendError::Timeout { limit, sent } => {
+                let after = match limit {
+                    Limit::Connect => call.timeouts.connect,
+                    Limit::FirstByte => call.timeouts.first_byte,
+                    _ => call.timeouts.total.unwrap_or_else(|| started.elapsed()),
+                };
+                let delivery = if sent { Delivery::Unknown } else { Delivery::NotSent };
+                Error::timeout(limit, after, delivery)
+            }
+            SendError::Broken(cause) => Error::new(
+                ErrorKind::StreamInterrupted,
+                Delivery::Unknown,
+                format!(
+                    "the connection to {host} broke before an answer came; the agent may have run, so the call was not sent again"
+                ),
+            )
+            .with_source(cause),
+            SendError::NotHttp(cause) => Error::new(
+                ErrorKind::Protocol,
+                Delivery::Unknown,
+                format!(
+                    "{host} did not answer in HTTP; the agent may have run, so the call was not sent again. Check the endpoint"
+                ),
+            )
+            .with_source(cause),
+        }
+    }
+}
+
+/// The deepest cause, which is the one that tells most: "connection refused".
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// What an error answer says, as far as it can be had without waiting long.
+async fn error_body(body: &mut Body, end: Option<Instant>) -> Bytes {
+    let until = Instant::now() + ERROR_BODY_TIME;
+    let until = end.map_or(until, |end| end.min(until));
+    body.set_limits(None, Some(until));
+    let mut read = Vec::new();
+    // A broken error answer is still an error answer: what came is what there is.
+    while let Some(Ok(chunk)) = std::future::poll_fn(|cx| body.poll_chunk(cx)).await {
+        let room = ERROR_BODY - read.len();
+        read.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() >= room {
+            break;
+        }
+    }
+    Bytes::from(read)
+}

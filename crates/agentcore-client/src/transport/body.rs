@@ -1,0 +1,236 @@
+//! The body of an answer. It owns its connection and polls it; it keeps the
+//! idle limit and the end of the call; dropping it closes the connection.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::Stream;
+use hyper::body::{Body as _, Incoming};
+use tokio::time::Sleep;
+
+use super::hyper::{Conn, Pool};
+use crate::error::Limit;
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// How soon to look again when bytes wait in the kernel that the run-time has not told us of.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// The body of an answer, chunk by chunk as they arrive.
+pub struct Body {
+    source: Source,
+    clock: Clock,
+}
+
+enum Source {
+    Connection { incoming: Incoming, conn: Box<Conn>, pool: Arc<Pool> },
+    Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>),
+    Whole(Bytes),
+    Ended,
+}
+
+/// Why a body broke off.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    /// The connection broke, or ended before the body did.
+    Broken(BoxError),
+    /// What came was not HTTP.
+    NotHttp(BoxError),
+    /// A limit passed: idle or total.
+    Timeout(Limit),
+}
+
+impl Body {
+    /// A body without a byte.
+    pub fn empty() -> Self {
+        Self::from_source(Source::Ended)
+    }
+
+    /// A body that is there as a whole.
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        Self::from_source(Source::Whole(bytes.into()))
+    }
+
+    /// A body that arrives as a stream; dropping it must close the connection.
+    pub fn from_stream(
+        stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
+    ) -> Self {
+        Self::from_source(Source::Stream(Box::pin(stream)))
+    }
+
+    pub(super) fn incoming(incoming: Incoming, conn: Box<Conn>, pool: Arc<Pool>) -> Self {
+        Self::from_source(Source::Connection { incoming, conn, pool })
+    }
+
+    fn from_source(source: Source) -> Self {
+        Self { source, clock: Clock::default() }
+    }
+
+    /// Sets the limits that hold from now on.
+    pub(crate) fn set_limits(&mut self, idle: Option<Duration>, end: Option<Instant>) {
+        self.clock = Clock { idle, end, ..Clock::default() };
+    }
+
+    /// The next chunk. After an end, an error or a limit the connection is closed or given back,
+    /// and there is nothing more.
+    pub(crate) fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let polled = match self.source.poll(cx) {
+            Poll::Ready(polled) if self.clock.is_over() => {
+                // A stream that always has something ready must not outlive its end either.
+                polled.map(|_| Err(BodyError::Timeout(Limit::Total)))
+            }
+            Poll::Ready(polled) => {
+                self.clock.waiting_since = None;
+                polled
+            }
+            Poll::Pending => match ready!(self.clock.poll(cx)) {
+                Limit::Idle if self.source.is_stirred() => {
+                    return self.clock.look_again(cx);
+                }
+                limit => Some(Err(BodyError::Timeout(limit))),
+            },
+        };
+        match &polled {
+            Some(Ok(_)) => {}
+            Some(Err(_)) => self.source = Source::Ended,
+            None => self.source.finish(),
+        }
+        Poll::Ready(polled)
+    }
+}
+
+impl Source {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        match self {
+            Self::Connection { incoming, conn, .. } => loop {
+                let frame = ready!(conn.drive(cx, |cx| Pin::new(&mut *incoming).poll_frame(cx)));
+                match frame {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => return Poll::Ready(Some(Ok(data))),
+                        Err(_trailers) => {}
+                    },
+                    Some(Err(error)) => return Poll::Ready(Some(Err(broken(error)))),
+                    None => return Poll::Ready(None),
+                }
+            },
+            Self::Stream(stream) => {
+                stream.as_mut().poll_next(cx).map(|next| next.map(|n| n.map_err(BodyError::Broken)))
+            }
+            Self::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Ended;
+                Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
+            }
+            Self::Ended => Poll::Ready(None),
+        }
+    }
+
+    fn is_stirred(&mut self) -> bool {
+        match self {
+            Self::Connection { conn, .. } => conn.is_stirred(),
+            _ => false,
+        }
+    }
+
+    /// The body ended properly: its connection can serve the next call.
+    fn finish(&mut self) {
+        if let Self::Connection { conn, pool, .. } = std::mem::replace(self, Self::Ended) {
+            pool.give_back(conn);
+        }
+    }
+}
+
+/// Tells a broken connection from bytes that are not HTTP.
+fn broken(error: hyper::Error) -> BodyError {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
+    while let Some(inner) = cause {
+        let garbage = inner.downcast_ref::<io::Error>().is_some_and(|io| {
+            matches!(io.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+        });
+        // rustls reports a broken record in the same kind, which is a broken connection.
+        let tls = inner.is::<tokio_rustls::rustls::Error>();
+        if tls {
+            break;
+        }
+        if garbage && inner.source().is_none() {
+            return BodyError::NotHttp(error.into());
+        }
+        cause = inner.source();
+    }
+    if error.is_parse() { BodyError::NotHttp(error.into()) } else { BodyError::Broken(error.into()) }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.source {
+            Source::Ended => "Body(ended)",
+            _ => "Body",
+        })
+    }
+}
+
+/// Judges the limits of a body, but only while a read waits.
+#[derive(Default)]
+struct Clock {
+    idle: Option<Duration>,
+    end: Option<Instant>,
+    waiting_since: Option<Instant>,
+    /// Set once and moved only when it fires early, so that an event costs no timer.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clock {
+    fn is_over(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end)
+    }
+
+    fn due(&self, since: Instant) -> Option<(Instant, Limit)> {
+        let idle = self.idle.and_then(|idle| since.checked_add(idle));
+        match (idle, self.end) {
+            (Some(idle), Some(end)) if end < idle => Some((end, Limit::Total)),
+            (Some(idle), _) => Some((idle, Limit::Idle)),
+            (None, Some(end)) => Some((end, Limit::Total)),
+            (None, None) => None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Limit> {
+        if self.idle.is_none() && self.end.is_none() {
+            return Poll::Pending;
+        }
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let Some((due, limit)) = self.due(since) else { return Poll::Pending };
+        let sleep =
+            self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
+        loop {
+            if sleep.deadline() > due.into() {
+                sleep.as_mut().reset(due.into());
+            }
+            ready!(sleep.as_mut().poll(cx));
+            if Instant::now() >= due {
+                return Poll::Ready(limit);
+            }
+            // It was set for an earlier wait.
+            sleep.as_mut().reset(due.into());
+        }
+    }
+
+    /// Waits a moment for the run-time to notice what the kernel already has.
+    fn look_again<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        if let Some(sleep) = &mut self.sleep {
+            sleep.as_mut().reset((Instant::now() + LOOK_AGAIN).into());
+            // Not due yet, so this only leaves the waker.
+            let _ = sleep.as_mut().poll(cx);
+        }
+        Poll::Pending
+    }
+}
