@@ -298,12 +298,12 @@ impl ClientBuilder {
         let env = self.environment.clone();
         self.timeouts.validate()?;
         self.limits.validate()?;
-        let local_url = self.local_url(&env);
-        let arn = self.runtime_arn(&env, local_url.is_some())?;
-        let qualifier = self.qualifier(&env, arn.as_ref())?;
+        let local_url = self.find_local_url(&env);
+        let arn = self.find_arn(&env, local_url.is_some())?;
+        let qualifier = self.find_qualifier(&env, arn.as_ref())?;
         let endpoint =
             Endpoint::resolve(arn.as_ref(), &self.endpoint_options(&env, local_url.clone()))?;
-        let auth = self.auth(&env, local_url.is_some())?;
+        let auth = self.find_auth(&env, local_url.is_some())?;
         if auth.is_none() && !endpoint.allows_no_auth() {
             return Err(Error::invalid(
                 "auth",
@@ -337,7 +337,7 @@ impl ClientBuilder {
     }
 
     /// `AGENTCORE_LOCAL_URL` beats even an explicit ARN.
-    fn local_url(&self, env: &Environment) -> Option<String> {
+    fn find_local_url(&self, env: &Environment) -> Option<String> {
         if self.local_url.is_some() {
             return self.local_url.clone();
         }
@@ -352,7 +352,7 @@ impl ClientBuilder {
         Some(url)
     }
 
-    fn runtime_arn(&self, env: &Environment, local: bool) -> Result<Option<RuntimeArn>> {
+    fn find_arn(&self, env: &Environment, local: bool) -> Result<Option<RuntimeArn>> {
         if let Some(text) = &self.runtime_arn {
             if self.agent.is_some() {
                 return Err(Error::invalid(
@@ -384,7 +384,7 @@ impl ClientBuilder {
         }
     }
 
-    fn qualifier(&self, env: &Environment, arn: Option<&RuntimeArn>) -> Result<Option<String>> {
+    fn find_qualifier(&self, env: &Environment, arn: Option<&RuntimeArn>) -> Result<Option<String>> {
         let of_arn = arn.and_then(RuntimeArn::qualifier);
         let given = match (&self.qualifier, of_arn) {
             (Some(given), Some(of_arn)) if given != of_arn => {
@@ -429,7 +429,7 @@ impl ClientBuilder {
     }
 
     /// Explicit auth first; a token in the environment; the default chain. A local agent gets none.
-    fn auth(&self, env: &Environment, local: bool) -> Result<Auth> {
+    fn find_auth(&self, env: &Environment, local: bool) -> Result<Auth> {
         if local {
             return Ok(Auth::none());
         }

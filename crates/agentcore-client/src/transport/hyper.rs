@@ -107,7 +107,8 @@ impl Pool {
         // The oldest stand first.
         let dead = pool.iter().take_while(|idle| !idle.is_fresh()).count();
         let surplus = (pool.len() + 1).saturating_sub(POOL_SIZE);
-        stale.extend(pool.drain(..dead.max(surplus).min(pool.len())));
+        let leaving = dead.max(surplus);
+        stale.extend(pool.drain(..leaving));
         pool.push(idle);
         drop(pool);
         // Sockets are closed outside the lock.
@@ -149,7 +150,7 @@ impl Conn {
                 return Poll::Pending;
             }
             // An error of the connection reaches `ready` by its own channel.
-            *ended = Pin::new(io).poll(cx).is_ready();
+            *ended = Pin::new(&mut *io).poll(cx).is_ready();
             ready(&mut quiet)
         })
     }

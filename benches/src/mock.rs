@@ -1,0 +1,175 @@
+//! The server that the end-to-end benches call: hand-written on tokio, so that
+//! its own cost stays small and it can send pre-encoded chunks. It runs in a
+//! process of its own; only the client's CPU time is counted.
+
+use std::io::{BufRead as _, Write as _};
+use std::process::{Child, Command, Stdio};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+const ROLE: &str = "AGENTCORE_BENCH_ROLE";
+
+/// The text of a small JSON answer.
+pub const JSON: &str = r#"{"result":"The capital of France is Paris.","tokens":12}"#;
+
+/// What a bench process has been started as, when it is not the bench itself.
+pub fn role() -> Option<String> {
+    std::env::var(ROLE).ok()
+}
+
+/// This program, started once more in another role.
+pub fn this_program_as(role: &str) -> std::io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.env(ROLE, role);
+    Ok(command)
+}
+
+/// A mock in a process of its own.
+#[derive(Debug)]
+pub struct Mock {
+    child: Child,
+    /// Where it listens.
+    pub address: String,
+}
+
+impl Mock {
+    /// Starts it and waits until it listens.
+    pub fn start() -> std::io::Result<Self> {
+        let mut child = this_program_as("mock")?.stdout(Stdio::piped()).spawn()?;
+        let mut address = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            std::io::BufReader::new(stdout).read_line(&mut address)?;
+        }
+        Ok(Self { child, address: address.trim().to_owned() })
+    }
+}
+
+impl Drop for Mock {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An event of 100 bytes, its blank line included, as a Python agent frames a string.
+pub fn event(number: usize) -> String {
+    let mut event = format!("data: \"token {number:06} ");
+    while event.len() < 97 {
+        event.push('x');
+    }
+    event.push_str("\"\n\n");
+    event
+}
+
+/// What the mock is asked for, in the body of a call.
+pub fn ask(kind: &str, events: usize, per_chunk: usize) -> String {
+    format!(r#"{{"kind":"{kind}","events":{events},"per_chunk":{per_chunk}}}"#)
+}
+
+#[derive(serde::Deserialize)]
+struct Ask {
+    kind: String,
+    events: usize,
+    per_chunk: usize,
+}
+
+/// Serves until it is killed.
+pub fn serve() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let mut stdout = std::io::stdout();
+        writeln!(stdout, "{}", listener.local_addr()?)?;
+        stdout.flush()?;
+        loop {
+            let (socket, _) = listener.accept().await?;
+            tokio::spawn(async move {
+                // A client that leaves is no failure of the mock's.
+                let _ = connection(socket).await;
+            });
+        }
+    })
+}
+
+async fn connection(mut socket: TcpStream) -> std::io::Result<()> {
+    socket.set_nodelay(true)?;
+    let json = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{JSON}",
+        JSON.len()
+    );
+    let mut buffer = Vec::with_capacity(8 << 10);
+    loop {
+        let Some(body) = request(&mut socket, &mut buffer).await? else { return Ok(()) };
+        let ask: Ask = serde_json::from_slice(&body).map_err(std::io::Error::other)?;
+        match ask.kind.as_str() {
+            "json" => socket.write_all(json.as_bytes()).await?,
+            "sse" => stream(&mut socket, &ask).await?,
+            // An open stream that has said one thing and waits.
+            "hold" => {
+                socket.write_all(head().as_bytes()).await?;
+                socket.write_all(chunk(&event(0)).as_bytes()).await?;
+                let mut end = [0];
+                let _ = socket.read(&mut end).await?;
+                return Ok(());
+            }
+            other => return Err(std::io::Error::other(format!("no kind {other}"))),
+        }
+    }
+}
+
+fn head() -> String {
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n".into()
+}
+
+fn chunk(data: &str) -> String {
+    format!("{:x}\r\n{data}\r\n", data.len())
+}
+
+async fn stream(socket: &mut TcpStream, ask: &Ask) -> std::io::Result<()> {
+    socket.write_all(head().as_bytes()).await?;
+    let mut block = String::new();
+    let mut sent = 0;
+    while sent < ask.events {
+        block.clear();
+        // 64 KiB a write or so, whatever the chunks are.
+        while block.len() < 64 << 10 && sent < ask.events {
+            let events = ask.per_chunk.min(ask.events - sent);
+            let data: String = (sent..sent + events).map(event).collect();
+            block.push_str(&chunk(&data));
+            sent += events;
+        }
+        socket.write_all(block.as_bytes()).await?;
+    }
+    socket.write_all(b"0\r\n\r\n").await
+}
+
+/// Reads one request with a content-length; `None` at the end of the connection.
+async fn request(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut head = httparse::Request::new(&mut headers);
+        if let httparse::Status::Complete(end) =
+            head.parse(buffer).map_err(std::io::Error::other)?
+        {
+            let length = head
+                .headers
+                .iter()
+                .find(|header| header.name.eq_ignore_ascii_case("content-length"))
+                .and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok())
+                .unwrap_or(0);
+            while buffer.len() < end + length {
+                if socket.read_buf(buffer).await? == 0 {
+                    return Ok(None);
+                }
+            }
+            let body = buffer[end..end + length].to_vec();
+            buffer.drain(..end + length);
+            return Ok(Some(body));
+        }
+        if socket.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
