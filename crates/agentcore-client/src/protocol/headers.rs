@@ -206,7 +206,8 @@ pub(crate) fn validate_caller_header(name: &str, value: &str) -> Result<(HeaderN
     }
     let limit = if is_token { MAX_TOKEN } else { MAX_VALUE };
     let mut value = header_value(FIELD, value, 0, limit)?;
-    value.set_sensitive(is_token);
+    // A caller's header may well be a key: it stays out of `Debug`.
+    value.set_sensitive(true);
     Ok((parsed, value))
 }
 
