@@ -1,0 +1,129 @@
+# The same verbs for people and for CI. `make` alone lists them.
+#
+# Needs: a Rust toolchain (see rust-version in Cargo.toml), a C compiler; for everything but
+# `quickstart`, also python3 (3.10 or newer) with venv; for `fuzz` and `check`, a C++ compiler.
+# Everything else is installed below this folder: .venv, tests/interop/.venv, target.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+CARGO ?= cargo
+RUFF_VERSION := 0.17.5
+FUZZ_SECONDS ?= 5
+
+RUFF := .venv/bin/ruff
+RUFF_READY := .venv/ruff-$(RUFF_VERSION).stamp
+INTEROP := tests/interop/.venv
+INTEROP_READY := $(INTEROP)/ready.stamp
+PYTHON_FILES := tests
+
+FUZZ := crates/agentcore-client/fuzz
+FUZZ_TARGETS = $(sort $(basename $(notdir $(wildcard $(FUZZ)/fuzz_targets/*.rs))))
+
+export AGENTCORE_INTEROP_PYTHON := $(abspath $(INTEROP)/bin/python)
+ifdef CI
+export CARGO_INCREMENTAL := 0
+export CARGO_TERM_COLOR := never
+endif
+
+.PHONY: help
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+.PHONY: quickstart
+quickstart: ## an agent answers in the terminal; ARGS="--arn … prompt" asks a real one
+	@$(CARGO) run --locked -p agentcore-examples --no-default-features --example quickstart -- $(ARGS)
+
+.PHONY: test
+test: interop-env ## all tests, of all crates and languages
+	@mkdir -p target
+	@status=0; $(CARGO) test --locked --workspace --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
+	awk '/^test result:/ { p += $$4; f += $$6; s += $$8 } \
+	  END { printf "tests: %d passed, %d failed, %d skipped\n", p, f, s; exit !p }' target/test.log; \
+	exit $$status
+
+.PHONY: check
+check: fmt-check lint policy docs-check fuzz test ## everything that CI checks
+
+.PHONY: fmt
+fmt: $(RUFF_READY) ## format Rust and Python
+	$(CARGO) fmt --all
+	$(RUFF) format $(PYTHON_FILES)
+	$(RUFF) check --fix $(PYTHON_FILES)
+
+.PHONY: fmt-check
+fmt-check: $(RUFF_READY)
+	$(CARGO) fmt --all --check
+	$(RUFF) format --check $(PYTHON_FILES)
+	$(RUFF) check $(PYTHON_FILES)
+
+# The workspace as a whole, then the core with each set of features that someone depends on.
+.PHONY: lint
+lint: ## clippy, every warning an error, for each set of features
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked -p agentcore-client --all-targets -- -D warnings
+	$(CARGO) clippy --locked -p agentcore-client --all-targets --no-default-features -- -D warnings
+	$(CARGO) clippy --locked -p agentcore-client --all-targets --no-default-features --features internals -- -D warnings
+
+.PHONY: policy
+policy: interop-env ## dependencies, licences and layers; and that the judges judge
+	$(CARGO) fetch --locked
+	$(PYTHON) tests/policy/check.py
+	cd tests/policy && $(PYTHON) -m unittest -q test_check
+	$(INTEROP)/bin/python tests/interop/botocore_sign.py --self-test tests/vectors/sigv4.json
+
+.PHONY: docs
+docs: docs-check ## build the documentation and say where it is
+	@echo "target/doc/agentcore_client/index.html"
+
+.PHONY: docs-check
+docs-check:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps -p agentcore-client -p agentcore-local
+
+.PHONY: bench
+bench: ## criterion benches; ARGS is a filter
+	$(CARGO) bench --locked -p agentcore-benches -- $(ARGS)
+
+# Coverage-guided fuzzing on a stable toolchain: the flags that cargo-fuzz sets, without a
+# sanitizer (there is no unsafe code to sanitise). `cargo +nightly fuzz run` works as well.
+FUZZ_FLAGS := --cfg fuzzing -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sancov-module \
+  -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+  -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZ_SECONDS seconds (5); TARGET= picks one
+	@if [ -z "$(FUZZ_TARGETS)" ]; then echo "fuzz: no targets in $(FUZZ)"; exit 0; fi; \
+	host=$$(rustc -vV | sed -n 's/^host: //p'); \
+	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --locked --release --manifest-path $(FUZZ)/Cargo.toml --target $$host; \
+	for target in $(or $(TARGET),$(FUZZ_TARGETS)); do \
+	  mkdir -p $(FUZZ)/corpus/$$target $(FUZZ)/artifacts/$$target; \
+	  seeds=$(FUZZ)/seeds/$$target; [ -d $$seeds ] || seeds=; \
+	  echo "fuzz: $$target, $(FUZZ_SECONDS) s"; \
+	  if ! $(FUZZ)/target/$$host/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
+	    -artifact_prefix=$(FUZZ)/artifacts/$$target/ $(FUZZ)/corpus/$$target $$seeds >target/fuzz.log 2>&1; \
+	  then tail -n 40 target/fuzz.log; exit 1; fi; \
+	  tail -n 1 target/fuzz.log; \
+	done
+
+.PHONY: interop-env
+interop-env: $(INTEROP_READY) ## the official SDK and boto3, for the interop tests
+
+$(INTEROP_READY): tests/interop/requirements.txt
+	$(PYTHON) -m venv --clear $(INTEROP)
+	$(INTEROP)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	$(INTEROP)/bin/pip check
+	@touch $@
+
+$(RUFF_READY):
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check ruff==$(RUFF_VERSION)
+	@touch $@
+
+.PHONY: clean
+clean: ## remove everything that was built or installed here
+	$(CARGO) clean
+	rm -rf .venv $(INTEROP) .ruff_cache $(FUZZ)/target
