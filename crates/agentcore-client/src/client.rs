@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::HeaderValue;
-
 use crate::auth::Auth;
 use crate::config::{Environment, Limits, Timeouts};
 use crate::error::{Error, Result};
@@ -15,13 +13,11 @@ use crate::operations::invoke::Invoke;
 use crate::operations::stop::StopSession;
 use crate::protocol::arn::{self, RuntimeArn};
 use crate::protocol::endpoint::{Endpoint, EndpointOptions};
-use crate::protocol::request::Payload;
+use crate::protocol::request::{self, Payload};
 use crate::protocol::session::SessionId;
 use crate::protocol::text::TextFormat;
 use crate::retry::RetryPolicy;
 use crate::transport::{ConnectOptions, HttpService, HyperService, Proxy, TrustRoots};
-
-const USER_AGENT: &str = concat!("agentcore-client/", env!("CARGO_PKG_VERSION"), " lang/rust");
 
 /// Calls one agent runtime. Cheap to clone; clones share connections and credentials.
 #[derive(Clone)]
@@ -77,7 +73,7 @@ impl Client {
 
     /// The runtime that is called; `None` for a local agent or a whole invocation URL.
     pub fn runtime_arn(&self) -> Option<&RuntimeArn> {
-        self.core.arn.as_ref()
+        self.core.endpoint.arn()
     }
 
     /// The endpoint name that is called; `None` stands for the service's `DEFAULT`.
@@ -89,7 +85,7 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("runtime_arn", &self.core.arn)
+            .field("runtime_arn", &self.core.endpoint.arn())
             .field("qualifier", &self.core.qualifier)
             .field("endpoint", &self.core.endpoint)
             .field("auth", &self.core.authorizer.kind())
@@ -304,25 +300,27 @@ impl ClientBuilder {
         let endpoint =
             Endpoint::resolve(arn.as_ref(), &self.endpoint_options(&env, local_url.clone()))?;
         let auth = self.find_auth(&env, local_url.is_some())?;
-        if auth.is_none() && !endpoint.allows_no_auth() {
+        if auth.is_none() && endpoint.requires_auth() && !endpoint.is_loopback() {
             return Err(Error::invalid(
                 "auth",
                 "none",
                 "is only for loopback; give credentials or a bearer token",
             ));
         }
-        let region = endpoint.region().map(str::to_owned);
+        let region = match endpoint.arn() {
+            Some(arn) => Some(arn.region().to_owned()),
+            None => self.region.clone(),
+        };
         let authorizer = auth.into_authorizer(region.as_deref(), &env, SystemTime::now())?;
         let transport = match &self.transport {
             Some(transport) => Arc::clone(transport),
             None => Arc::new(HyperService::new(self.connect_options(&env)?)),
         };
-        let user_agent = user_agent(self.user_agent.as_deref())?;
+        let user_agent = request::user_agent(self.user_agent.as_deref())?;
         Ok(Client {
             core: Arc::new(Core {
                 transport,
                 authorizer: Arc::new(authorizer),
-                arn,
                 qualifier,
                 region: region.unwrap_or_default(),
                 endpoint,
@@ -386,20 +384,16 @@ impl ClientBuilder {
 
     fn find_qualifier(&self, env: &Environment, arn: Option<&RuntimeArn>) -> Result<Option<String>> {
         let of_arn = arn.and_then(RuntimeArn::qualifier);
-        let given = match (&self.qualifier, of_arn) {
-            (Some(given), Some(of_arn)) if given != of_arn => {
-                return Err(Error::invalid(
-                    "qualifier",
-                    "another name than the endpoint ARN's",
-                    "must be the same, or left out",
-                ));
+        // The environment's is for an ARN that says nothing itself.
+        let of_env = || env.get("AGENT_RUNTIME_QUALIFIER").filter(|_| of_arn.is_none());
+        let option = self.qualifier.clone().or_else(of_env);
+        match arn {
+            Some(arn) => Ok(arn.effective_qualifier(option.as_deref())?.map(str::to_owned)),
+            None => {
+                option.as_deref().map_or(Ok(()), arn::validate_qualifier)?;
+                Ok(option)
             }
-            (Some(given), _) => Some(given.clone()),
-            (None, Some(of_arn)) => Some(of_arn.to_owned()),
-            (None, None) => env.get("AGENT_RUNTIME_QUALIFIER"),
-        };
-        given.as_deref().map_or(Ok(()), arn::validate_qualifier)?;
-        Ok(given)
+        }
     }
 
     fn endpoint_options(&self, env: &Environment, local_url: Option<String>) -> EndpointOptions {
@@ -465,21 +459,6 @@ impl ClientBuilder {
     }
 }
 
-fn user_agent(product: Option<&str>) -> Result<HeaderValue> {
-    let Some(product) = product else { return Ok(HeaderValue::from_static(USER_AGENT)) };
-    let visible = !product.is_empty()
-        && product.len() <= 256
-        && product.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-    let value = HeaderValue::try_from(format!("{USER_AGENT} {product}")).ok();
-    value.filter(|_| visible).ok_or_else(|| {
-        Error::invalid(
-            "user_agent",
-            format!("{} characters", product.chars().count()),
-            "must be 1 to 256 visible ASCII characters",
-        )
-    })
-}
-
 /// Puts a sibling of a [`Client`] together; see [`Client::with_options`].
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing before `build`"]
@@ -536,7 +515,6 @@ impl SiblingBuilder {
             core: Arc::new(Core {
                 transport: Arc::clone(&core.transport),
                 authorizer: Arc::clone(&core.authorizer),
-                arn: core.arn.clone(),
                 qualifier: self.qualifier.or_else(|| core.qualifier.clone()),
                 region: core.region.clone(),
                 endpoint: core.endpoint.clone(),

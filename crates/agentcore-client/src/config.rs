@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::protocol::request::MAX_PAYLOAD;
 
 /// The time limits of a call. Each one ends the call with an error that names it.
 ///
@@ -132,7 +133,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { event: 16 << 20, answer: 100_000_000, payload: 100_000_000 }
+        Self { event: 16 << 20, answer: 100_000_000, payload: MAX_PAYLOAD }
     }
 }
 

@@ -23,7 +23,7 @@ pub use operations::invoke::{Invoke, InvokeResponse};
 pub use operations::stop::StopSession;
 pub use operations::stream::{AgentEvent, AgentStream, BytesStream, TextDeltas};
 pub use protocol::arn::RuntimeArn;
-pub use protocol::request::{Payload, TraceContext};
+pub use protocol::request::{McpHeaders, Payload, TraceContext};
 pub use protocol::session::SessionId;
 pub use protocol::text::TextFormat;
 pub use retry::RetryPolicy;
@@ -33,5 +33,10 @@ pub use transport::{Body, HttpService, SendError, SendLimits};
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::protocol::{service_error, sigv4, sse, text};
+    pub use crate::protocol::{sigv4, sse, text};
+
+    /// See `protocol::service_error`.
+    pub mod service_error {
+        pub use crate::protocol::service_error::probe;
+    }
 }

@@ -45,7 +45,11 @@ impl Head {
     }
 
     pub(crate) fn request_id(&self) -> Option<&str> {
-        self.header(&headers::REQUEST_ID)
+        self.header(&headers::X_AMZN_REQUEST_ID)
+    }
+
+    pub(crate) fn session_endpoint_url(&self) -> Option<&str> {
+        self.header(&headers::SESSION_ENDPOINT_URL).filter(|url| url.starts_with("https://"))
     }
 
     /// By media type alone: parameters and case don't count.

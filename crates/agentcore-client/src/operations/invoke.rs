@@ -13,7 +13,8 @@ use super::stream::{AgentStream, OnDrop, decode_json};
 use super::{Call, Core};
 use crate::config::Timeouts;
 use crate::error::{Result, StreamEnd};
-use crate::protocol::request::{self, InvokeInput, Payload, TraceContext};
+use crate::protocol::endpoint::Operation;
+use crate::protocol::request::{self, InvokeInput, McpHeaders, Payload, TraceContext};
 use crate::protocol::session::SessionId;
 use crate::protocol::text::{self, TextFormat};
 use crate::retry::RetryPolicy;
@@ -80,6 +81,12 @@ impl Invoke {
         self
     }
 
+    /// Headers for an MCP server that runs as the agent.
+    pub fn mcp(mut self, headers: McpHeaders) -> Self {
+        self.input.mcp = headers;
+        self
+    }
+
     /// Other time limits for this call.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
@@ -142,20 +149,14 @@ impl Invoke {
         let call = Call {
             timeouts,
             retry,
+            operation: Operation::Invoke,
             idempotent: false,
             acts_for_user: input.user_id.is_some(),
             session: &session,
         };
         let answer = core
             .call(call, || {
-                request::invoke(
-                    &core.endpoint,
-                    core.arn.as_ref(),
-                    core.qualifier.as_deref(),
-                    &session,
-                    &input,
-                    core.limits.payload,
-                )
+                request::invoke(&core.target(), &session, &input, core.limits.payload)
             })
             .await?;
         Ok((Receiver::new(answer, &timeouts, core.limits.answer), core))
@@ -237,6 +238,12 @@ impl InvokeResponse {
     /// The service's request id.
     pub fn request_id(&self) -> Option<&str> {
         self.head.request_id()
+    }
+
+    /// Where this one session can be reached directly, if the runtime opens ports for that. An
+    /// `https` URL or nothing; never send it credentials without looking at its host.
+    pub fn session_endpoint_url(&self) -> Option<&str> {
+        self.head.session_endpoint_url()
     }
 
     /// All headers of the answer, the trace headers among them.

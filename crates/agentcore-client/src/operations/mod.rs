@@ -16,9 +16,9 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use crate::auth::{Authorization, Authorizer};
 use crate::config::{Limits, Timeouts};
 use crate::error::{Delivery, Error, ErrorKind, Limit, Result};
-use crate::protocol::arn::RuntimeArn;
-use crate::protocol::endpoint::Endpoint;
+use crate::protocol::endpoint::{Endpoint, Operation};
 use crate::protocol::headers;
+use crate::protocol::request::Target;
 use crate::protocol::service_error::{self, AuthKind};
 use crate::protocol::session::SessionId;
 use crate::protocol::text::TextFormat;
@@ -34,7 +34,6 @@ const ERROR_BODY_TIME: Duration = Duration::from_secs(10);
 pub(crate) struct Core {
     pub(crate) transport: Arc<dyn HttpService>,
     pub(crate) authorizer: Arc<Authorizer>,
-    pub(crate) arn: Option<RuntimeArn>,
     pub(crate) qualifier: Option<String>,
     pub(crate) region: String,
     pub(crate) endpoint: Endpoint,
@@ -67,6 +66,7 @@ impl Shared {
 pub(crate) struct Call<'a> {
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: RetryPolicy,
+    pub(crate) operation: Operation,
     pub(crate) idempotent: bool,
     pub(crate) acts_for_user: bool,
     pub(crate) session: &'a SessionId,
@@ -84,6 +84,15 @@ pub(crate) struct Answer {
 }
 
 impl Core {
+    /// What the requests of this client have in common.
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target {
+            endpoint: &self.endpoint,
+            qualifier: self.qualifier.as_deref(),
+            user_agent: &self.user_agent,
+        }
+    }
+
     /// Sends what `build` builds, as often as the rules allow.
     pub(crate) async fn call(
         &self,
@@ -192,7 +201,6 @@ impl Core {
         end: Option<Instant>,
     ) -> Result<Response<Body>, (Error, bool)> {
         let plain = |error| (error, false);
-        request.headers_mut().insert(header::USER_AGENT, self.user_agent.clone());
         self.authorizer
             .apply(authorization, &mut request, &self.region, self.shared.now())
             .map_err(plain)?;
@@ -227,19 +235,23 @@ impl Core {
         let error = service_error::decode(
             &service_error::Context {
                 target: self.endpoint.kind(),
-                arn: self.arn.as_ref(),
+                operation: call.operation,
+                arn: self.endpoint.arn(),
                 qualifier: self.qualifier.as_deref(),
                 auth: self.authorizer.kind(),
-                acts_for_user: call.acts_for_user,
+                user_id: call.acts_for_user,
             },
             status,
             response.headers(),
             &body,
         );
         let skew = match self.authorizer.kind() {
-            AuthKind::SigV4 => {
-                service_error::clock_skew(&error, response.headers(), self.shared.now())
-            }
+            AuthKind::SigV4 => service_error::clock_skew(
+                status,
+                error.service_code(),
+                response.headers().get(header::DATE),
+                self.shared.now(),
+            ),
             _ => None,
         };
         if let Some(skew) = skew {
@@ -250,7 +262,7 @@ impl Core {
 
     /// Says what is known about a request that got no answer.
     fn not_answered(&self, error: SendError, call: &Call<'_>, started: Instant) -> Error {
-        let host = self.endpoint.host();
+        let host = self.endpoint.host_header().to_str().unwrap_or("the host");
         match error {
             SendError::Refused(error) => error,
             SendError::Connect(cause) => Error::new(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Call, Core};
 use crate::config::Timeouts;
 use crate::error::Result;
+use crate::protocol::endpoint::Operation;
 use crate::protocol::request;
 use crate::protocol::session::SessionId;
 use crate::retry::RetryPolicy;
@@ -55,18 +56,13 @@ impl StopSession {
         let call = Call {
             timeouts,
             retry,
+            operation: Operation::StopSession,
             idempotent: true,
             acts_for_user: false,
             session: &session,
         };
         core.call(call, || {
-            request::stop_session(
-                &core.endpoint,
-                core.arn.as_ref(),
-                core.qualifier.as_deref(),
-                &session,
-                token.as_str(),
-            )
+            request::stop_session(&core.target(), &session, token.as_str())
         })
         .await?;
         Ok(())

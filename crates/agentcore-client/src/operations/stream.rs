@@ -159,6 +159,12 @@ impl AgentStream {
         self.receiver.head.request_id()
     }
 
+    /// Where this one session can be reached directly, if the runtime opens ports for that. An
+    /// `https` URL or nothing; never send it credentials without looking at its host.
+    pub fn session_endpoint_url(&self) -> Option<&str> {
+        self.receiver.head.session_endpoint_url()
+    }
+
     /// All headers of the answer.
     pub fn headers(&self) -> &HeaderMap {
         &self.receiver.head.headers

@@ -35,6 +35,7 @@ impl TargetKind {
 
 /// What can be asked of a runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(dead_code, reason = "URLs and IAM actions of the verbs that are still to come")]
 pub(crate) enum Operation {
     Invoke,
     Command,
@@ -45,6 +46,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 6] = [
         Self::Invoke,
         Self::Command,
@@ -220,10 +222,6 @@ impl Endpoint {
         &self.host_header
     }
 
-    pub(crate) fn is_tls(&self) -> bool {
-        self.base.tls
-    }
-
     /// Whether the host is this machine by name or address.
     pub(crate) fn is_loopback(&self) -> bool {
         self.base.loopback
@@ -232,15 +230,6 @@ impl Endpoint {
     /// Whether calls carry a signature or a token: all but those to a local agent.
     pub(crate) fn requires_auth(&self) -> bool {
         self.kind != TargetKind::Local
-    }
-
-    /// Whether this operation has a URL here.
-    pub(crate) fn supports(&self, operation: Operation) -> bool {
-        match self.kind {
-            TargetKind::DataPlane => true,
-            TargetKind::InvocationUrl => operation == Operation::Invoke,
-            TargetKind::Local => operation.local_path().is_some(),
-        }
     }
 
     /// The URL of an operation, absolute. Its path and query are what is signed and what must be
@@ -280,18 +269,6 @@ impl Endpoint {
             }
         }
         self.absolute(target)
-    }
-
-    /// Where an agent's own server tells that it is up.
-    pub(crate) fn ping_uri(&self) -> Result<Uri> {
-        if self.kind != TargetKind::Local {
-            return Err(Error::invalid(
-                "local_url",
-                "not set",
-                "only an agent's own server can be pinged",
-            ));
-        }
-        self.absolute(format!("{}/ping", self.base.path))
     }
 
     fn absolute(&self, target: String) -> Result<Uri> {
@@ -747,7 +724,7 @@ mod tests {
             let uri = endpoint.uri(Operation::Invoke, None).unwrap();
             assert_eq!(uri.to_string(), format!("{base}/runtimes/{label}/invocations"));
             assert_eq!(endpoint.host_header(), host);
-            assert_eq!((endpoint.is_tls(), endpoint.is_loopback()), (tls, !tls));
+            assert_eq!((endpoint.base.tls, endpoint.is_loopback()), (tls, !tls));
             assert!(endpoint.kind().is_data_plane() && endpoint.requires_auth());
         }
     }
@@ -844,11 +821,9 @@ mod tests {
         let uri = |operation| endpoint.uri(operation, Some("prod")).map(|uri| uri.to_string());
         assert_eq!(uri(Operation::Invoke).unwrap(), "http://127.0.0.1:8080/invocations");
         assert_eq!(uri(Operation::WebSocket).unwrap(), "http://127.0.0.1:8080/ws");
-        assert_eq!(endpoint.ping_uri().unwrap().to_string(), "http://127.0.0.1:8080/ping");
-        for operation in Operation::ALL {
-            assert_eq!(uri(operation).is_ok(), endpoint.supports(operation));
+        for operation in [Operation::StopSession, Operation::Command, Operation::Shell] {
+            assert_eq!(uri(operation).unwrap_err().field(), Some("local_url"));
         }
-        assert!(!endpoint.supports(Operation::StopSession));
     }
 
     #[test]
@@ -891,7 +866,6 @@ mod tests {
             assert_eq!(endpoint.kind(), TargetKind::InvocationUrl);
             let error = endpoint.uri(Operation::StopSession, None).unwrap_err();
             assert!(error.to_string().contains("not stop_session"), "{error}");
-            assert!(endpoint.ping_uri().is_err());
         }
         assert!(
             !format!("{:?}", whole("https://a.example/x?key=hidden").unwrap()).contains("hidden")

@@ -1,6 +1,9 @@
 //! The protocol, pure: bytes in, bytes out. No IO, no clock, no async: so that
 //! it can be tested on every split of its input, fuzzed, and compiled anywhere.
+//! A module uses only what stands above it.
 
+pub(crate) mod shape;
+pub(crate) mod region;
 pub(crate) mod arn;
 pub(crate) mod session;
 pub(crate) mod endpoint;

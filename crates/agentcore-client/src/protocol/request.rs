@@ -199,12 +199,10 @@ impl McpHeaders {
     }
 }
 
-/// Everything of an invocation that is not the client's. The session is always named: whoever
-/// has none generates one first, so that every result and error can tell it.
+/// Everything of an invocation that is neither the client's nor the session.
 #[derive(Clone)]
 pub(crate) struct InvokeInput {
     pub(crate) payload: Payload,
-    pub(crate) session: SessionId,
     pub(crate) user_id: Option<String>,
     /// As the caller gave them; checked when the request is built.
     pub(crate) headers: Vec<(String, String)>,
@@ -215,10 +213,9 @@ pub(crate) struct InvokeInput {
 }
 
 impl InvokeInput {
-    pub(crate) fn new(payload: Payload, session: SessionId) -> Self {
+    pub(crate) fn new(payload: Payload) -> Self {
         Self {
             payload,
-            session,
             user_id: None,
             headers: Vec::new(),
             content_type: None,
@@ -234,7 +231,6 @@ impl fmt::Debug for InvokeInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InvokeInput")
             .field("payload", &self.payload)
-            .field("session", &self.session)
             .field("headers", &self.headers.len())
             .finish_non_exhaustive()
     }
@@ -248,15 +244,21 @@ pub(crate) struct Target<'a> {
     pub(crate) user_agent: &'a HeaderValue,
 }
 
-/// Calls the agent.
-pub(crate) fn invoke(target: &Target<'_>, input: &InvokeInput) -> Result<Request<Bytes>> {
+/// Calls the agent. The session is always named: whoever has none generates one first, so that
+/// every result and error can tell it.
+pub(crate) fn invoke(
+    target: &Target<'_>,
+    session: &SessionId,
+    input: &InvokeInput,
+    max_payload: usize,
+) -> Result<Request<Bytes>> {
     let payload = &input.payload.0;
-    if payload.len() > MAX_PAYLOAD {
+    if payload.len() > max_payload {
         return Err(Error::invalid(
             "payload",
             format_args!("{} bytes", payload.len()),
             format_args!(
-                "the service takes at most {MAX_PAYLOAD}; pass large data by reference, such as an S3 URL"
+                "at most {max_payload} (limits.payload; the service takes 100,000,000); pass large data by reference, such as an S3 URL"
             ),
         ));
     }
@@ -271,7 +273,7 @@ pub(crate) fn invoke(target: &Target<'_>, input: &InvokeInput) -> Result<Request
         or_default("content_type", &input.content_type, DEFAULT_CONTENT_TYPE)?,
     );
     map.insert(header::ACCEPT, or_default("accept", &input.accept, DEFAULT_ACCEPT)?);
-    put_session(map, target.endpoint.kind(), &input.session)?;
+    put_session(map, target.endpoint.kind(), session)?;
 
     let trace = &input.trace;
     let mcp = &input.mcp;
@@ -401,16 +403,17 @@ mod tests {
     }
 
     fn input(payload: impl Into<Payload>) -> InvokeInput {
-        InvokeInput::new(payload.into(), SessionId::new(SESSION).unwrap())
+        InvokeInput::new(payload.into())
     }
 
-    fn build_at(local: bool, input: &InvokeInput) -> Result<Request<Bytes>> {
+    fn build_at(local: bool, session: &SessionId, input: &InvokeInput) -> Result<Request<Bytes>> {
         let (endpoint, user_agent) = (endpoint(local), user_agent(None).unwrap());
-        invoke(&Target { endpoint: &endpoint, qualifier: None, user_agent: &user_agent }, input)
+        let target = Target { endpoint: &endpoint, qualifier: None, user_agent: &user_agent };
+        invoke(&target, session, input, MAX_PAYLOAD)
     }
 
     fn build(input: &InvokeInput) -> Result<Request<Bytes>> {
-        build_at(false, input)
+        build_at(false, &SessionId::new(SESSION).unwrap(), input)
     }
 
     #[test]
@@ -435,13 +438,12 @@ mod tests {
 
     #[test]
     fn a_local_agent_is_called_at_its_own_path_with_any_session() {
-        let mut input = input("hi");
-        input.session = SessionId::local("dev").unwrap();
-        let request = build_at(true, &input).unwrap();
+        let (input, dev) = (input("hi"), SessionId::local("dev").unwrap());
+        let request = build_at(true, &dev, &input).unwrap();
         assert_eq!(request.uri(), "http://127.0.0.1:8080/invocations");
         assert_eq!(request.headers()["host"], "127.0.0.1:8080");
         assert_eq!(request.headers()[&headers::SESSION_ID], "dev");
-        assert_eq!(build(&input).unwrap_err().field(), Some("session_id"));
+        assert_eq!(build_at(false, &dev, &input).unwrap_err().field(), Some("session_id"));
     }
 
     #[test]
@@ -493,7 +495,7 @@ mod tests {
                 .decode(vector["input"]["body_base64"].as_str().unwrap())
                 .unwrap();
             input.payload = body.clone().into();
-            input.session = SessionId::new(&text("runtimeSessionId").unwrap()).unwrap();
+            let session = SessionId::new(&text("runtimeSessionId").unwrap()).unwrap();
             input.user_id = text("runtimeUserId");
             input.content_type = text("contentType");
             input.accept = text("accept");
@@ -509,7 +511,7 @@ mod tests {
                 method: text("mcpMethod"),
                 name: text("mcpName"),
             };
-            let modelled = build_names(&invoke(&target, &input).unwrap());
+            let modelled = build_names(&invoke(&target, &session, &input, MAX_PAYLOAD).unwrap());
             for pair in vector["input"]["headers"].as_array().unwrap() {
                 let (name, value) = (pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
                 if !modelled.contains(&name.to_ascii_lowercase()) {
@@ -518,7 +520,7 @@ mod tests {
                     input.headers.push((name.into(), value.trim().into()));
                 }
             }
-            let request = invoke(&target, &input).unwrap();
+            let request = invoke(&target, &session, &input, MAX_PAYLOAD).unwrap();
             assert_eq!(request.uri().to_string(), vector["input"]["url"]);
             assert_eq!(request.body(), &body);
             for pair in vector["input"]["headers"].as_array().unwrap() {
