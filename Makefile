@@ -36,7 +36,7 @@ help: ## list the verbs
 
 .PHONY: quickstart
 quickstart: ## an agent answers in the terminal; ARGS="--arn … prompt" asks a real one
-	@$(CARGO) run --locked -p agentcore-examples --no-default-features --example quickstart -- $(ARGS)
+	@$(CARGO) run --locked -p agentcore-examples --no-default-features $(if $(FEATURES),--features $(FEATURES)) --example quickstart -- $(ARGS)
 
 .PHONY: test
 test: interop-env ## all tests, of all crates and languages

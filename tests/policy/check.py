@@ -114,6 +114,7 @@ LAYERS = [
     "protocol::request",
     "protocol::sigv4",
     "protocol::service_error",
+    "protocol::agent_error",
     "protocol::sse",
     "protocol::text",
     "protocol::event_stream",
