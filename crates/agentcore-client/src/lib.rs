@@ -33,7 +33,7 @@ pub use transport::{Body, HttpService, SendError, SendLimits};
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::protocol::{sigv4, sse, text};
+    pub use crate::protocol::{agent_error, sigv4, sse, text};
 
     /// See `protocol::service_error`.
     pub mod service_error {

@@ -16,7 +16,7 @@ use crate::error::{Result, StreamEnd};
 use crate::protocol::endpoint::Operation;
 use crate::protocol::request::{self, InvokeInput, McpHeaders, Payload, TraceContext};
 use crate::protocol::session::SessionId;
-use crate::protocol::text::{self, TextFormat};
+use crate::protocol::text::{TextFormat, whole_text};
 use crate::retry::RetryPolicy;
 
 /// An invocation being put together; see [`Client::invoke`](crate::Client::invoke).
@@ -196,7 +196,7 @@ impl InvokeResponse {
         }
         let body = parts.join();
         let head = receiver.head;
-        let text = text::whole_text(head.content_type(), &body, format);
+        let text = whole_text(head.content_type().unwrap_or_default(), &body, format);
         Ok(Self { head, body, text })
     }
 

@@ -16,7 +16,8 @@ use crate::config::Limits;
 use crate::error::{Delivery, Error, ErrorKind, Result, StreamEnd};
 use crate::protocol::session::SessionId;
 use crate::protocol::sse::{SseDecoder, SseEvent};
-use crate::protocol::text::{self, TextExtractor, TextFormat};
+use crate::protocol::agent_error::{AgentErrorPayload, in_stream_error};
+use crate::protocol::text::{TextExtractor, TextFormat, whole_text};
 
 /// An answer while it arrives.
 ///
@@ -26,6 +27,7 @@ use crate::protocol::text::{self, TextExtractor, TextFormat};
 pub struct AgentStream {
     receiver: Receiver,
     decoder: Decoder,
+    format: TextFormat,
     text: TextExtractor,
     limits: Limits,
     on_drop: Option<OnDrop>,
@@ -136,7 +138,7 @@ impl AgentStream {
             Framing::Text => Decoder::Text(BytesMut::new()),
             Framing::Bytes => Decoder::Bytes,
         };
-        Self { receiver, decoder, text: TextExtractor::new(format), limits, on_drop }
+        Self { receiver, decoder, format, text: TextExtractor::new(format), limits, on_drop }
     }
 
     /// The runtime session that answers. Keep it to go on in the same session.
@@ -288,8 +290,8 @@ impl AgentStream {
             }
             Decoder::Json(whole) if !whole.is_empty() => {
                 let whole = whole.freeze();
-                let content_type = self.receiver.head.content_type();
-                let text = text::whole_text(content_type, &whole, self.text.format());
+                let content_type = self.receiver.head.content_type().unwrap_or_default();
+                let text = whole_text(content_type, &whole, self.format);
                 let data = match ByteString::try_from(whole.clone()) {
                     Ok(text) => Data::Text(text),
                     Err(_) => Data::Bytes(whole),
@@ -309,7 +311,7 @@ impl AgentStream {
     fn chunk(&mut self, data: Data) -> AgentEvent {
         self.receiver.events += 1;
         let text = match &data {
-            Data::Text(text) if self.text.format() != TextFormat::None => Some(text.clone()),
+            Data::Text(text) if self.format != TextFormat::None => Some(text.clone()),
             _ => None,
         };
         AgentEvent { event: None, id: None, data, text }
@@ -317,7 +319,7 @@ impl AgentStream {
 
     fn hand_over(&mut self, event: SseEvent) -> Result<AgentEvent> {
         let SseEvent { event, id, data, .. } = event;
-        if let Some(reported) = text::in_stream_error(event.as_deref(), &data) {
+        if let Some(reported) = in_stream_error(event.as_deref(), &data) {
             return Err(self.reported(reported, data));
         }
         self.receiver.events += 1;
@@ -326,7 +328,7 @@ impl AgentStream {
     }
 
     /// The agent reports its own failure in its stream.
-    fn reported(&mut self, reported: text::AgentFailure, data: ByteString) -> Error {
+    fn reported(&mut self, reported: AgentErrorPayload, data: ByteString) -> Error {
         let message = match &reported.error_type {
             Some(error_type) => {
                 format!("the agent failed: {}: {}", error_type, reported.message)

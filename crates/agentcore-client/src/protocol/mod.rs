@@ -9,7 +9,12 @@ pub(crate) mod session;
 pub(crate) mod endpoint;
 pub(crate) mod headers;
 pub(crate) mod request;
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub))]
 pub(crate) mod sigv4;
 pub(crate) mod service_error;
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub))]
 pub(crate) mod sse;
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub))]
+pub(crate) mod agent_error;
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub))]
 pub(crate) mod text;
