@@ -1,0 +1,125 @@
+//! Whoever lets go of an answer closes its connection by that action alone: the
+//! runtime that it ran on is not driven again.
+
+use std::time::Duration;
+
+use agentcore_client::StreamEnd;
+use agentcore_local::{JournalEvent, LocalDataPlane};
+use agentcore_tests::{SOON, client, disconnected, start};
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn endless() -> serde_json::Value {
+    json!({"mode": "stream", "tokens": 10_000, "delay_ms": 10})
+}
+
+#[test]
+fn dropping_a_stream_closes_it() {
+    let plane = start(LocalDataPlane::builder());
+    let client = client(&plane);
+    let runtime = runtime();
+    let stream = runtime.block_on(async {
+        let mut stream = client.invoke(endless()).stream().await.unwrap();
+        stream.try_next().await.unwrap().unwrap();
+        stream
+    });
+    drop(stream);
+    assert!(disconnected(&plane));
+}
+
+#[test]
+fn closing_a_stream_closes_it_and_it_stays_ended() {
+    let plane = start(LocalDataPlane::builder());
+    let client = client(&plane);
+    let runtime = runtime();
+    let mut stream = runtime.block_on(client.invoke(endless()).stream()).unwrap();
+    stream.close();
+    assert!(disconnected(&plane));
+    assert_eq!(stream.end(), Some(StreamEnd::Closed));
+    assert!(runtime.block_on(stream.try_next()).unwrap().is_none());
+    stream.close();
+    assert_eq!(stream.end(), Some(StreamEnd::Closed));
+}
+
+#[test]
+fn dropping_raw_bytes_closes_them() {
+    let plane = start(LocalDataPlane::builder());
+    let client = client(&plane);
+    let runtime = runtime();
+    let bytes = runtime.block_on(client.invoke(endless()).stream()).unwrap().into_bytes_stream();
+    drop(bytes);
+    assert!(disconnected(&plane));
+}
+
+#[test]
+fn cancelling_a_call_closes_it() {
+    let plane = start(LocalDataPlane::builder());
+    let client = client(&plane);
+    let runtime = runtime();
+    // The agent is at work, the head has not come yet.
+    let call = client.invoke(json!({"mode": "slow", "delay_ms": 60_000})).send();
+    let mut call = Box::pin(call);
+    runtime.block_on(async {
+        let waited = tokio::time::timeout(Duration::from_millis(200), &mut call).await;
+        assert!(waited.is_err());
+    });
+    drop(call);
+    assert!(disconnected(&plane));
+    assert_eq!(plane.count_posts(), 1);
+}
+
+#[test]
+fn leaving_while_reading_a_whole_answer_closes_it() {
+    let plane = start(LocalDataPlane::builder());
+    let client = client(&plane);
+    runtime().block_on(async {
+        let call = client.invoke(endless()).send();
+        assert!(tokio::time::timeout(Duration::from_millis(200), call).await.is_err());
+    });
+    assert!(disconnected(&plane));
+}
+
+#[tokio::test]
+async fn closing_does_not_stop_the_session_unless_asked() {
+    let plane = start(LocalDataPlane::builder());
+    let client = client(&plane);
+    let stopped = |entry: &agentcore_local::JournalEntry| {
+        matches!(&entry.event, JournalEvent::Session { state, .. } if state == "stopped")
+    };
+
+    drop(client.invoke(endless()).stream().await.unwrap());
+    assert!(plane.wait_for(|entry| entry.event.is_disconnect(), SOON).await.is_some());
+    assert!(plane.wait_for(stopped, Duration::from_millis(200)).await.is_none());
+
+    // A stream that ended by itself has nothing to stop.
+    let call = client.invoke(json!({"mode": "stream", "tokens": 1})).stop_on_close(true);
+    let mut stream = call.stream().await.unwrap();
+    while stream.try_next().await.unwrap().is_some() {}
+    drop(stream);
+    assert!(plane.wait_for(stopped, Duration::from_millis(200)).await.is_none());
+
+    drop(client.invoke(endless()).stop_on_close(true).stream().await.unwrap());
+    assert!(plane.wait_for(stopped, SOON).await.is_some());
+}
+
+#[test]
+fn a_read_answer_leaves_its_connection_to_the_next_call() {
+    let plane = start(LocalDataPlane::builder());
+    let client = client(&plane);
+    runtime().block_on(async {
+        for ask in [json!({"mode": "json"}), json!({"mode": "stream", "tokens": 5})] {
+            for _ in 0..5 {
+                client.invoke(ask.clone()).send().await.unwrap();
+            }
+        }
+    });
+    let opened = |entry: &agentcore_local::JournalEntry| {
+        matches!(entry.event, JournalEvent::ConnectionOpened { .. })
+    };
+    assert_eq!(plane.journal().into_iter().filter(opened).count(), 1);
+    assert_eq!(plane.count_posts(), 10);
+}
