@@ -505,6 +505,20 @@ fn trace_headers_hop_by_hop_headers_and_the_user_agent_stay_unsigned() {
 }
 
 #[test]
+fn many_values_of_one_name_keep_their_order() {
+    let mut request = get("https://example.com/");
+    let values: Vec<String> = (0..60).map(|number| format!("v{}", number * 37 % 60)).collect();
+    for value in &values {
+        request.headers_mut().append("x-name", value.parse().unwrap());
+        request.headers_mut().append("x-other", "v".parse().unwrap());
+    }
+    let stamp = Stamp::new(at(NOW)).unwrap();
+    let draft = Draft::for_headers(&request, &credentials(None), SCOPE, &stamp).unwrap();
+    let line = format!("\nx-name:{}\nx-other:v,", values.join(","));
+    assert!(str::from_utf8(&draft.text).unwrap().contains(&line));
+}
+
+#[test]
 fn bytes_beyond_ascii_are_signed_as_they_are() {
     let mut request = get("https://example.com/");
     let value = HeaderValue::from_bytes(b"caf\xc3\xa9 \xff").unwrap();
@@ -698,6 +712,20 @@ fn the_cache_tells_keys_apart_and_stays_small() {
             assert!(cache.0.read().unwrap().len() <= KeyCache::CAPACITY);
         }
     }
+}
+
+#[test]
+fn a_rotated_secret_is_no_hit_for_its_access_key_id() {
+    let cache = KeyCache::default();
+    let mut seen = BTreeSet::new();
+    for secret in ["one", "two", "one"] {
+        let credentials = Credentials::new("AKIDEXAMPLE", secret, None, None, "test");
+        let mut request = get("https://example.com/");
+        sign(&mut request, &credentials, SCOPE, at(NOW), &cache).unwrap();
+        seen.insert(header(&request, "authorization").to_owned());
+    }
+    assert_eq!(seen.len(), 2);
+    assert_eq!(cache.0.read().unwrap().len(), 2);
 }
 
 #[test]
