@@ -31,38 +31,17 @@ names! {
     X_AMZ_RETRY_AFTER = "x-amz-retry-after";
 }
 
-/// Never part of a signature: what something on the way may rewrite (trace context, user agent,
-/// encodings) or consume (hop-by-hop). A signed one would break the request there; an unsigned
-/// one costs nothing. The official signers leave out the same, or some of them.
-pub(crate) const NEVER_SIGNED: &[&str] = &[
-    "accept-encoding",
-    "authorization",
-    "baggage",
-    "cache-control",
-    "connection",
-    "expect",
-    "from",
-    "keep-alive",
-    "max-forwards",
-    "pragma",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "referer",
-    "te",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "x-amzn-trace-id",
-];
-
-/// Whether a header is part of the signature, by its name in lower case. All are that this crate
-/// sends, except [`NEVER_SIGNED`] and what belongs to a WebSocket handshake.
+/// Whether a header is part of the signature, by its name in lower case: all are, but those that
+/// proxies, tracers or HTTP itself may change or consume on the way. Signed, they would break the
+/// request there; unsigned, they cost nothing.
 pub(crate) fn is_signed(name: &str) -> bool {
-    !NEVER_SIGNED.contains(&name) && !name.starts_with("sec-") && !name.starts_with("proxy-")
+    match name {
+        "authorization" | "user-agent" => false,
+        "baggage" | "traceparent" | "tracestate" | "x-amzn-trace-id" => false,
+        "connection" | "expect" | "keep-alive" | "te" | "trailer" | "transfer-encoding"
+        | "upgrade" => false,
+        _ => !name.starts_with("proxy-") && !name.starts_with("sec-websocket-"),
+    }
 }
 
 const FIELD: &str = "header";

@@ -9,12 +9,13 @@ pub(crate) mod session;
 pub(crate) mod endpoint;
 pub(crate) mod headers;
 pub(crate) mod request;
-#[cfg_attr(not(feature = "internals"), allow(unreachable_pub))]
-pub(crate) mod sigv4;
+// Public for the benches and fuzz targets of this repository only, through the feature `internals`.
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub, dead_code))]
+pub mod sigv4;
 pub(crate) mod service_error;
-#[cfg_attr(not(feature = "internals"), allow(unreachable_pub))]
-pub(crate) mod sse;
-#[cfg_attr(not(feature = "internals"), allow(unreachable_pub))]
-pub(crate) mod agent_error;
-#[cfg_attr(not(feature = "internals"), allow(unreachable_pub))]
-pub(crate) mod text;
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub, dead_code))]
+pub mod sse;
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub, dead_code))]
+pub mod agent_error;
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub, dead_code))]
+pub mod text;

@@ -2,11 +2,6 @@
 //! is what is signed, so nothing may touch it afterwards. The day's key is cached and everything
 //! else is written once into one buffer: a signature costs little more than its three hashes.
 
-#![cfg_attr(
-    not(feature = "internals"),
-    allow(unreachable_pub, reason = "public for this repository's benches only")
-)]
-
 use std::fmt;
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock};
@@ -21,6 +16,7 @@ use memchr::{memchr_iter, memchr2};
 use ring::{digest, hmac};
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::protocol::headers::is_signed;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 static DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -126,18 +122,6 @@ pub fn presign(
     push_hex(&mut url, signature);
     String::from_utf8(url)
         .map_err(|_| Error::new(ErrorKind::Internal, Delivery::NotSent, "a URL that is not UTF-8"))
-}
-
-/// Whether a header goes into the signature: not if proxies, tracers or HTTP itself may change it
-/// on the way.
-fn is_signed(name: &str) -> bool {
-    match name {
-        "authorization" | "user-agent" => false,
-        "baggage" | "traceparent" | "tracestate" | "x-amzn-trace-id" => false,
-        "connection" | "expect" | "keep-alive" | "te" | "trailer" | "transfer-encoding"
-        | "upgrade" => false,
-        _ => !name.starts_with("proxy-") && !name.starts_with("sec-websocket-"),
-    }
 }
 
 /// The day's signing keys. A key depends on secret, day, region and service only; deriving one
