@@ -382,7 +382,10 @@ def check_all():
 
 
 def main():
-    broken = list(check_all())
+    try:
+        broken = list(check_all())
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"policy: `{' '.join(error.cmd)}` failed, see above")
     for line in broken:
         print(f"policy: {line}", file=sys.stderr)
     if broken:
