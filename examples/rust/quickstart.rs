@@ -83,7 +83,9 @@ impl Arguments {
                     println!("quickstart [--arn ARN | --local URL] [PROMPT]");
                     std::process::exit(0);
                 }
-                flag if flag.starts_with('-') => return Err(format!("unknown option {flag}").into()),
+                flag if flag.starts_with('-') => {
+                    return Err(format!("unknown option {flag}").into());
+                }
                 _ => prompt = Some(argument),
             }
         }

@@ -100,7 +100,10 @@ fn urls() {
 #[test]
 fn auth() {
     for bad in ["", "undefined", "two words", "line\nbreak", "Bearer abc"] {
-        refused("bearer_token", &with(ARN).auth(Auth::none()).auth(Auth::bearer(bad)).build().unwrap_err());
+        refused(
+            "bearer_token",
+            &with(ARN).auth(Auth::none()).auth(Auth::bearer(bad)).build().unwrap_err(),
+        );
     }
     // {"exp":1} as a JWT.
     let expired = "e30.eyJleHAiOjF9.c2ln";

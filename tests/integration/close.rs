@@ -87,9 +87,7 @@ fn leaving_while_reading_a_whole_answer_closes_it() {
 async fn closing_does_not_stop_the_session_unless_asked() {
     let plane = start(LocalDataPlane::builder());
     let client = client(&plane);
-    let stopped = |entry: &agentcore_local::JournalEntry| {
-        matches!(&entry.event, JournalEvent::Session { state, .. } if state == "stopped")
-    };
+    let stopped = |entry: &agentcore_local::JournalEntry| matches!(&entry.event, JournalEvent::Session { state, .. } if state == "stopped");
 
     drop(client.invoke(endless()).stream().await.unwrap());
     assert!(plane.wait_for(|entry| entry.event.is_disconnect(), SOON).await.is_some());

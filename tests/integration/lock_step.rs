@@ -15,14 +15,12 @@ async fn an_event_is_there_before_the_next_one_is_sent() {
     let (agent, script) = Agent::script();
     let plane = start(LocalDataPlane::builder().agent(agent));
     let client = client(&plane);
-    let (mut stream, call) = tokio::join!(
-        async { client.invoke("x").stream().await.unwrap() },
-        async {
+    let (mut stream, call) =
+        tokio::join!(async { client.invoke("x").stream().await.unwrap() }, async {
             let call = script.next().await.unwrap();
             call.responder.head(200, &[("content-type", "text/event-stream")]).await.unwrap();
             call.responder
-        }
-    );
+        });
     for size in 90..=110 {
         call.chunk(event(size)).await.unwrap();
         let read = tokio::time::timeout(SOON, stream.try_next()).await;
@@ -47,14 +45,12 @@ async fn plain_text_is_there_before_more_is_sent_and_never_cuts_a_character() {
     let (agent, script) = Agent::script();
     let plane = start(LocalDataPlane::builder().agent(agent));
     let client = client(&plane);
-    let (mut stream, call) = tokio::join!(
-        async { client.invoke("x").stream().await.unwrap() },
-        async {
+    let (mut stream, call) =
+        tokio::join!(async { client.invoke("x").stream().await.unwrap() }, async {
             let call = script.next().await.unwrap();
             call.responder.head(200, &[("content-type", "text/plain")]).await.unwrap();
             call.responder
-        }
-    );
+        });
     let said = "naïve €uro 😀 ".repeat(3);
     let mut heard = String::new();
     for (at, byte) in said.bytes().enumerate() {

@@ -9,8 +9,11 @@ const TOKEN: &str = "s3cr3t-t0k3n-that-must-not-show";
 #[tokio::test]
 async fn nothing_public_shows_a_secret() {
     let plane = start(LocalDataPlane::builder().session_token("session-t0k3n-that-must-not-show"));
-    let secrets =
-        [plane.secret_key().to_owned(), plane.session_token().unwrap().to_owned(), TOKEN.to_owned()];
+    let secrets = [
+        plane.secret_key().to_owned(),
+        plane.session_token().unwrap().to_owned(),
+        TOKEN.to_owned(),
+    ];
     let mut shown = Vec::new();
 
     let keyed = builder(&plane).proxy(format!("http://user:{TOKEN}@proxy:1"));
@@ -35,14 +38,18 @@ async fn nothing_public_shows_a_secret() {
     shown.push(format!("{token:?}"));
     for error in [
         token.invoke("x").send().await.unwrap_err(),
-        Client::builder(plane.runtime_arn()).auth(Auth::bearer(format!("{TOKEN} "))).build().unwrap_err(),
+        Client::builder(plane.runtime_arn())
+            .auth(Auth::bearer(format!("{TOKEN} ")))
+            .build()
+            .unwrap_err(),
     ] {
         shown.push(format!("{error} {error:?}"));
     }
 
     // A service that repeats what it was sent.
     for code in ["InvalidSignatureException", "AccessDeniedException", "ValidationException"] {
-        let echo = format!("The Canonical String should have been 'x-amz-security-token:{}'", secrets[1]);
+        let echo =
+            format!("The Canonical String should have been 'x-amz-security-token:{}'", secrets[1]);
         plane.faults().push(Fault { message: Some(echo), ..Fault::status(403, code) });
         let error = client.invoke("x").send().await.unwrap_err();
         shown.push(format!("{error} {error:?}"));

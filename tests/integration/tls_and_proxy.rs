@@ -16,12 +16,12 @@ use tokio_rustls::rustls::{ServerConfig, crypto::ring};
 /// TLS in front of the data plane; gives its port and the file with its authority.
 async fn tls_in_front_of(plane: &LocalDataPlane) -> (u16, PathBuf) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let file = std::env::temp_dir().join(format!("agentcore-ca-{}-{:p}.pem", std::process::id(), &made));
+    let file =
+        std::env::temp_dir().join(format!("agentcore-ca-{}-{:p}.pem", std::process::id(), &made));
     std::fs::write(&file, made.cert.pem()).unwrap();
-    let key = tokio_rustls::rustls::pki_types::PrivateKeyDer::try_from(
-        made.signing_key.serialize_der(),
-    )
-    .unwrap();
+    let key =
+        tokio_rustls::rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der())
+            .unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()

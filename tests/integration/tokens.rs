@@ -67,7 +67,8 @@ async fn text_deltas_leave_out_what_is_no_text() {
         "data: {\"start\": true}\n\ndata: {\"data\": \"Hel\"}\n\ndata: {\"event\": {\"contentBlockDelta\": {\"delta\": {\"text\": \"Hel\"}}}}\n\ndata: {\"data\": \"lo\"}\n\ndata: {\"result\": \"Hello\"}\n\n",
     );
     let mut stream = client(&plane).invoke("x").stream().await.unwrap();
-    let said: Vec<_> = stream.text_deltas().map_ok(|text| text.to_string()).try_collect().await.unwrap();
+    let said: Vec<_> =
+        stream.text_deltas().map_ok(|text| text.to_string()).try_collect().await.unwrap();
     assert_eq!(said, ["Hel", "lo"], "no token twice, no full text at the end");
     assert_eq!(stream.end(), Some(StreamEnd::Complete));
 

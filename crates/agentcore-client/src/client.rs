@@ -382,7 +382,11 @@ impl ClientBuilder {
         }
     }
 
-    fn find_qualifier(&self, env: &Environment, arn: Option<&RuntimeArn>) -> Result<Option<String>> {
+    fn find_qualifier(
+        &self,
+        env: &Environment,
+        arn: Option<&RuntimeArn>,
+    ) -> Result<Option<String>> {
         let of_arn = arn.and_then(RuntimeArn::qualifier);
         // The environment's is for an ARN that says nothing itself.
         let of_env = || env.get("AGENT_RUNTIME_QUALIFIER").filter(|_| of_arn.is_none());
@@ -442,8 +446,7 @@ impl ClientBuilder {
     }
 
     fn connect_options(&self, env: &Environment) -> Result<ConnectOptions> {
-        let bundle =
-            self.ca_bundle.clone().or_else(|| env.get("AWS_CA_BUNDLE").map(PathBuf::from));
+        let bundle = self.ca_bundle.clone().or_else(|| env.get("AWS_CA_BUNDLE").map(PathBuf::from));
         let proxy = match &self.proxy {
             Some(proxy) => Some(proxy.0.clone()),
             None => env.first(&["HTTPS_PROXY", "https_proxy"]),

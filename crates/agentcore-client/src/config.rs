@@ -235,7 +235,10 @@ mod tests {
         assert_eq!(refused(Timeouts::default().idle(zero)), "timeouts.idle");
         assert_eq!(refused(Timeouts::default().total(zero)), "timeouts.total");
         assert!(Timeouts::default().idle(None).validate().is_ok());
-        assert_eq!(Limits::default().event(0).validate().unwrap_err().field(), Some("limits.event"));
+        assert_eq!(
+            Limits::default().event(0).validate().unwrap_err().field(),
+            Some("limits.event")
+        );
     }
 
     #[test]

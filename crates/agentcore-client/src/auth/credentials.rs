@@ -65,9 +65,10 @@ impl CachedCredentials {
         }
         let found = match &self.origin {
             Origin::Chain(chain) => chain.provide().await,
-            Origin::Provider(provider) => provider.provide_credentials().await.map_err(|cause| {
-                unavailable("the credentials provider failed").with_source(cause)
-            }),
+            Origin::Provider(provider) => provider
+                .provide_credentials()
+                .await
+                .map_err(|cause| unavailable("the credentials provider failed").with_source(cause)),
         };
         let now = SystemTime::now();
         let credentials = match found.and_then(|found| check(found, now)) {
@@ -187,9 +188,8 @@ async fn chain(
     let config = aws_config::provider_config::ProviderConfig::default()
         .with_region(region.clone())
         .with_http_client(http);
-    let mut builder =
-        aws_config::default_provider::credentials::DefaultCredentialsChain::builder()
-            .configure(config);
+    let mut builder = aws_config::default_provider::credentials::DefaultCredentialsChain::builder()
+        .configure(config);
     builder.set_region(region);
     builder.build().await
 }
@@ -223,7 +223,10 @@ mod tests {
         }
     }
 
-    fn counting(lifetime: Option<u64>, fails_after: usize) -> (Arc<AtomicUsize>, CachedCredentials) {
+    fn counting(
+        lifetime: Option<u64>,
+        fails_after: usize,
+    ) -> (Arc<AtomicUsize>, CachedCredentials) {
         let calls = Arc::new(AtomicUsize::new(0));
         let provider = Counting {
             calls: Arc::clone(&calls),

@@ -96,7 +96,8 @@ pub(crate) struct Receiver {
 impl Receiver {
     pub(crate) fn new(answer: Answer, timeouts: &Timeouts, limit: u64) -> Self {
         let Answer { status, headers, body, session_id, started, end } = answer;
-        let total = end.map_or(Duration::ZERO, |end: Instant| end.saturating_duration_since(started));
+        let total =
+            end.map_or(Duration::ZERO, |end: Instant| end.saturating_duration_since(started));
         Self {
             head: Head { status, headers, session_id },
             body,
@@ -110,7 +111,10 @@ impl Receiver {
     }
 
     /// The next chunk as it came; `None` after the proper end, and after any other end.
-    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+    pub(crate) fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Error>>> {
         if self.end.is_some() {
             return Poll::Ready(None);
         }

@@ -155,9 +155,7 @@ impl Invoke {
             session: &session,
         };
         let answer = core
-            .call(call, || {
-                request::invoke(&core.target(), &session, &input, core.limits.payload)
-            })
+            .call(call, || request::invoke(&core.target(), &session, &input, core.limits.payload))
             .await?;
         Ok((Receiver::new(answer, &timeouts, core.limits.answer), core))
     }

@@ -181,11 +181,9 @@ impl Core {
         let (until, limit, after) = match (now.checked_add(timeouts.auth), end) {
             (Some(until), Some(end)) if end < until => (end, Limit::Total, end - now),
             (None, Some(end)) => (end, Limit::Total, end.saturating_duration_since(now)),
-            (until, _) => (
-                until.unwrap_or(now + Duration::from_secs(86_400)),
-                Limit::Auth,
-                timeouts.auth,
-            ),
+            (until, _) => {
+                (until.unwrap_or(now + Duration::from_secs(86_400)), Limit::Auth, timeouts.auth)
+            }
         };
         tokio::time::timeout_at(until.into(), self.authorizer.authorization())
             .await

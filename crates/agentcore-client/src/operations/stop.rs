@@ -61,10 +61,7 @@ impl StopSession {
             acts_for_user: false,
             session: &session,
         };
-        core.call(call, || {
-            request::stop_session(&core.target(), &session, token.as_str())
-        })
-        .await?;
+        core.call(call, || request::stop_session(&core.target(), &session, token.as_str())).await?;
         Ok(())
     }
 }

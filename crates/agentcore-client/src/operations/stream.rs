@@ -14,9 +14,9 @@ use serde::de::DeserializeOwned;
 use super::answer::{Framing, Head, Receiver, too_large};
 use crate::config::Limits;
 use crate::error::{Delivery, Error, ErrorKind, Result, StreamEnd};
+use crate::protocol::agent_error::{AgentErrorPayload, in_stream_error};
 use crate::protocol::session::SessionId;
 use crate::protocol::sse::{SseDecoder, SseEvent};
-use crate::protocol::agent_error::{AgentErrorPayload, in_stream_error};
 use crate::protocol::text::{TextExtractor, TextFormat, whole_text};
 
 /// An answer while it arrives.

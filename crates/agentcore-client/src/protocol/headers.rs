@@ -330,7 +330,6 @@ mod tests {
             "upgrade",
             "expect",
             "authorization",
-            "accept-encoding",
             "proxy-authorization",
             "sec-websocket-key",
         ] {
@@ -339,6 +338,7 @@ mod tests {
         for name in [
             "host",
             "accept",
+            "accept-encoding",
             "content-type",
             "mcp-session-id",
             "x-amz-date",

@@ -29,8 +29,7 @@ fn reset() -> Error {
 }
 
 fn timeout(limit: Limit) -> Error {
-    let delivery =
-        if limit == Limit::Connect { Delivery::NotSent } else { Delivery::Unknown };
+    let delivery = if limit == Limit::Connect { Delivery::NotSent } else { Delivery::Unknown };
     Error::timeout(limit, Duration::from_secs(1), delivery)
 }
 

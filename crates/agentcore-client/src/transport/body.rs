@@ -166,7 +166,11 @@ fn broken(error: hyper::Error) -> BodyError {
         }
         cause = inner.source();
     }
-    if error.is_parse() { BodyError::NotHttp(error.into()) } else { BodyError::Broken(error.into()) }
+    if error.is_parse() {
+        BodyError::NotHttp(error.into())
+    } else {
+        BodyError::Broken(error.into())
+    }
 }
 
 impl fmt::Debug for Body {

@@ -50,7 +50,8 @@ impl Proxy {
     /// A proxy by URL, such as `http://user:password@proxy:3128`, and a `NO_PROXY` list.
     pub(crate) fn new(url: &str, no_proxy: Option<&str>) -> Result<Self> {
         let rule = "must be http://host:port; https and socks proxies are not supported";
-        let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let with_scheme =
+            if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         let refused = |shape: &str| Err(Error::invalid("proxy", shape, rule));
         if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return refused("holds white space");
@@ -144,7 +145,10 @@ impl Connector {
             }
             TrustRoots::File(path) => {
                 let unreadable = |cause: &dyn fmt::Display| {
-                    BoxError::from(format!("the CA bundle {} can't be used: {cause}", path.display()))
+                    BoxError::from(format!(
+                        "the CA bundle {} can't be used: {cause}",
+                        path.display()
+                    ))
                 };
                 let certs = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(&e))?;
                 for cert in certs {
@@ -178,7 +182,8 @@ mod tests {
 
     #[test]
     fn a_proxy_url_is_checked_and_never_shown_with_its_password() {
-        let proxy = Proxy::new("http://user:hunter2@proxy.example:3128", Some("localhost")).unwrap();
+        let proxy =
+            Proxy::new("http://user:hunter2@proxy.example:3128", Some("localhost")).unwrap();
         assert!(!format!("{proxy:?}").contains("hunter2"));
         let target = Uri::from_static("https://bedrock-agentcore.us-east-1.amazonaws.com/");
         let found = proxy.0.intercept(&target).unwrap();

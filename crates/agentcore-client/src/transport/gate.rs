@@ -43,8 +43,7 @@ pub(super) struct GatedPoll {
 
 impl GatedPoll {
     pub(super) fn new() -> Self {
-        let gate =
-            Arc::new(Gate { state: AtomicU8::new(WAITING), task: AtomicWaker::new() });
+        let gate = Arc::new(Gate { state: AtomicU8::new(WAITING), task: AtomicWaker::new() });
         Self { waker: Waker::from(Arc::clone(&gate)), gate }
     }
 

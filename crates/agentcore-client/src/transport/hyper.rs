@@ -100,8 +100,7 @@ impl Pool {
         if !conn.is_reusable() {
             return;
         }
-        let idle =
-            Idle { conn, since: Instant::now(), since_by_the_wall: SystemTime::now() };
+        let idle = Idle { conn, since: Instant::now(), since_by_the_wall: SystemTime::now() };
         let mut stale = Vec::new();
         let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // The oldest stand first.
@@ -176,9 +175,8 @@ impl Conn {
             gate.forget_task();
         }
         if !self.ended {
-            self.ended = Pin::new(&mut self.io)
-                .poll(&mut Context::from_waker(Waker::noop()))
-                .is_ready();
+            self.ended =
+                Pin::new(&mut self.io).poll(&mut Context::from_waker(Waker::noop())).is_ready();
         }
         !self.ended && self.sender.is_ready()
     }
@@ -271,8 +269,7 @@ async fn exchange(
     request: Request<Full<Bytes>>,
     limits: &SendLimits,
 ) -> Result<Response<Body>, Failed> {
-    let (until, limit) =
-        due(Instant::now(), limits.first_byte, Limit::FirstByte, limits.end);
+    let (until, limit) = due(Instant::now(), limits.first_byte, Limit::FirstByte, limits.end);
     let mut answer = pin!(conn.sender.try_send_request(request));
     let mut clock = pin!(tokio::time::sleep_until(until.into()));
     let answered = poll_fn(|cx| {
