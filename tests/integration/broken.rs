@@ -96,7 +96,7 @@ async fn too_large_events_and_answers_are_refused() {
     let limited = |limits| builder(&plane).limits(limits).build().unwrap();
     let ask = json!({"mode": "stream", "tokens": 50});
 
-    let client = limited(Limits::default().event(16));
+    let client = limited(Limits::default().event(8));
     let mut stream = client.invoke(ask.clone()).stream().await.unwrap();
     let (_, error) = drain(&mut stream).await;
     assert_eq!(seen(&error.unwrap()).0, "TooLarge");

@@ -4,12 +4,21 @@
 use std::time::Duration;
 
 use agentcore_client::Client;
-use agentcore_local::{Fault, JournalEvent, LocalDataPlane};
+use agentcore_local::{Fault, JournalEntry, JournalEvent, LocalDataPlane};
 use agentcore_tests::{SOON, client, start};
 use serde_json::json;
 
 async fn call(client: &Client) {
     client.invoke(json!({"mode": "json"})).send().await.unwrap();
+}
+
+/// Waits until the connection of the first call is closed.
+fn closed(plane: &LocalDataPlane) {
+    let first = plane.invocations()[0].connection;
+    let is_closed = |entry: &JournalEntry| {
+        entry.connection == first && matches!(entry.event, JournalEvent::ConnectionClosed { .. })
+    };
+    assert!(plane.wait_for_blocking(is_closed, SOON).is_some());
 }
 
 /// The server closes the connection as soon as the first answer is out; `wait` passes the time.
@@ -18,11 +27,7 @@ fn second_call_is_one_post(plane: &LocalDataPlane, wait: impl Fn(), drive: impl 
     plane.clear_journal();
     plane.faults().push(Fault { close_idle_after_ms: Some(0), ..Fault::new() });
     drive(&client);
-    let closed = plane.wait_for_blocking(
-        |entry| matches!(entry.event, JournalEvent::ConnectionClosed { .. }),
-        SOON,
-    );
-    assert!(closed.is_some());
+    closed(plane);
     wait();
     drive(&client);
     let requests = plane.invocations();
@@ -44,7 +49,8 @@ fn while_the_runtime_is_driven() {
     let plane = start(LocalDataPlane::builder());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for _ in 0..100 {
-        let drive = || runtime.block_on(tokio::time::sleep(Duration::from_millis(1)));
+        let drive =
+            || runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
         second_call_is_one_post(&plane, drive, |client| runtime.block_on(call(client)));
     }
 }
@@ -98,11 +104,7 @@ fn while_the_process_is_stopped() {
         writeln!(orders, "call").unwrap();
         wait_for("called");
         signal("-STOP");
-        let closed = plane.wait_for_blocking(
-            |entry| matches!(entry.event, JournalEvent::ConnectionClosed { .. }),
-            SOON,
-        );
-        assert!(closed.is_some());
+        closed(&plane);
         signal("-CONT");
         writeln!(orders, "call").unwrap();
         wait_for("called");

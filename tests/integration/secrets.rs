@@ -3,6 +3,7 @@
 use agentcore_client::{Auth, Client, Environment};
 use agentcore_local::{Fault, LocalDataPlane};
 use agentcore_tests::{builder, client, start};
+use serde_json::json;
 
 const TOKEN: &str = "s3cr3t-t0k3n-that-must-not-show";
 
@@ -20,11 +21,11 @@ async fn nothing_public_shows_a_secret() {
     shown.push(format!("{keyed:?}"));
     let client = client(&plane);
     shown.push(format!("{client:?} {:?}", client.with_options()));
-    let call = client.invoke("x").header("X-Api-Key", TOKEN);
+    let call = client.invoke(json!({"mode": "json"})).header("X-Api-Key", TOKEN);
     shown.push(format!("{call:?}"));
     let reply = call.send().await.unwrap();
     shown.push(format!("{reply:?}"));
-    let stream = client.invoke("x").stream().await.unwrap();
+    let stream = client.invoke(json!({"mode": "json"})).stream().await.unwrap();
     shown.push(format!("{stream:?}"));
 
     let bearer = Auth::bearer(TOKEN);
@@ -51,7 +52,7 @@ async fn nothing_public_shows_a_secret() {
         let echo =
             format!("The Canonical String should have been 'x-amz-security-token:{}'", secrets[1]);
         plane.faults().push(Fault { message: Some(echo), ..Fault::status(403, code) });
-        let error = client.invoke("x").send().await.unwrap_err();
+        let error = client.invoke(json!({"mode": "json"})).send().await.unwrap_err();
         shown.push(format!("{error} {error:?}"));
     }
 
@@ -66,7 +67,7 @@ async fn nothing_public_shows_a_secret() {
 #[tokio::test]
 async fn the_journal_shows_no_secret() {
     let plane = start(LocalDataPlane::builder().session_token("session-t0k3n"));
-    client(&plane).invoke("x").send().await.unwrap();
+    client(&plane).invoke(json!({"mode": "json"})).send().await.unwrap();
     let journal = format!("{:?}", plane.journal());
     assert!(journal.contains("authorization"));
     assert!(!journal.contains("session-t0k3n") && !journal.contains("Signature="));

@@ -92,12 +92,12 @@ async fn temporary_credentials_and_qualifiers_are_signed() {
 
 #[tokio::test]
 async fn trace_and_own_headers_arrive() {
-    let plane = start(LocalDataPlane::builder().allow_header("X-Api-Key"));
+    let plane = start(LocalDataPlane::builder().allow_header("X-Tenant"));
     let trace = agentcore_client::TraceContext::default()
         .traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
         .baggage("k=v");
     let call = client(&plane).invoke(json!({"mode": "headers"})).trace(trace);
-    call.header("X-Api-Key", "one two").send().await.unwrap();
+    call.header("X-Tenant", "one two").send().await.unwrap();
     let request = plane.invocations().remove(0);
     let JournalEvent::Request { headers, .. } = request.event else { unreachable!() };
     let value = |name: &str| {
@@ -105,7 +105,7 @@ async fn trace_and_own_headers_arrive() {
     };
     assert!(value("traceparent").unwrap().starts_with("00-0af"));
     assert_eq!(value("baggage"), Some("k=v"));
-    assert_eq!(value("X-Api-Key"), Some("one two"));
+    assert_eq!(value("X-Tenant"), Some("one two"));
     assert_eq!(value("accept"), Some("application/json, text/event-stream"));
     assert_eq!(value("accept-encoding"), Some("identity"));
 }
@@ -131,7 +131,7 @@ fn bearer(plane: &LocalDataPlane, auth: Auth) -> Client {
 
 #[tokio::test]
 async fn a_bearer_token_invokes_and_stops() {
-    let plane = start(LocalDataPlane::builder().jwt(JwtAuth::generate()));
+    let plane = start(LocalDataPlane::builder().jwt(JwtAuth::new("https://issuer.example")));
     let token = plane.mint_token(&json!({})).unwrap();
     let client = bearer(&plane, Auth::bearer(token));
     let reply = client.invoke(json!({"mode": "json"})).send().await.unwrap();
@@ -140,7 +140,7 @@ async fn a_bearer_token_invokes_and_stops() {
 
 #[tokio::test]
 async fn the_wrong_kind_of_auth_says_which_is_right() {
-    let jwt = start(LocalDataPlane::builder().jwt(JwtAuth::generate()));
+    let jwt = start(LocalDataPlane::builder().jwt(JwtAuth::new("https://issuer.example")));
     let error = client(&jwt).invoke("x").send().await.unwrap_err();
     assert_eq!(error.status(), Some(403));
     assert!(error.to_string().to_lowercase().contains("bearer"), "{error}");
@@ -169,7 +169,7 @@ impl ProvideToken for Renewing {
 
 #[tokio::test]
 async fn a_stale_token_is_renewed_once() {
-    let plane = start(LocalDataPlane::builder().jwt(JwtAuth::generate()));
+    let plane = start(LocalDataPlane::builder().jwt(JwtAuth::new("https://issuer.example")));
     let good = plane.mint_token(&json!({})).unwrap();
     let provider = Renewing { asked: AtomicUsize::new(0), good };
     let client = bearer(&plane, Auth::bearer_provider(provider));

@@ -13,8 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{ServerConfig, crypto::ring};
 
-/// TLS in front of the data plane; gives its port and the file with its authority.
-async fn tls_in_front_of(plane: &LocalDataPlane) -> (u16, PathBuf) {
+/// A data plane behind TLS, the port of that, and the file with its authority.
+async fn plane_behind_tls() -> (LocalDataPlane, u16, PathBuf) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let plane = start(LocalDataPlane::builder().allow_host(format!("localhost:{port}")));
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let file =
         std::env::temp_dir().join(format!("agentcore-ca-{}-{:p}.pem", std::process::id(), &made));
@@ -29,8 +32,6 @@ async fn tls_in_front_of(plane: &LocalDataPlane) -> (u16, PathBuf) {
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
     let behind = plane.address();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
@@ -43,7 +44,7 @@ async fn tls_in_front_of(plane: &LocalDataPlane) -> (u16, PathBuf) {
             });
         }
     });
-    (port, file)
+    (plane, port, file)
 }
 
 /// A CONNECT proxy that leads everything to one port, and counts.
@@ -76,10 +77,6 @@ async fn proxy_to(port: u16, wanted_auth: &'static str) -> (u16, Arc<AtomicUsize
     (own, tunnels)
 }
 
-fn plane_behind(names: &str) -> LocalDataPlane {
-    start(LocalDataPlane::builder().allow_host(names))
-}
-
 fn client(plane: &LocalDataPlane, url: &str, env: Vec<(&str, String)>) -> Client {
     Client::builder(plane.runtime_arn())
         .endpoint_url(url)
@@ -91,8 +88,7 @@ fn client(plane: &LocalDataPlane, url: &str, env: Vec<(&str, String)>) -> Client
 
 #[tokio::test]
 async fn an_authority_of_ones_own_is_trusted_and_others_are_not() {
-    let plane = plane_behind("localhost");
-    let (port, ca) = tls_in_front_of(&plane).await;
+    let (plane, port, ca) = plane_behind_tls().await;
     let url = format!("https://localhost:{port}");
     let bundle = ("AWS_CA_BUNDLE", ca.display().to_string());
     let trusting = client(&plane, &url, vec![bundle]);
@@ -111,8 +107,7 @@ async fn an_authority_of_ones_own_is_trusted_and_others_are_not() {
 
 #[tokio::test]
 async fn https_goes_through_the_proxy_that_the_environment_names() {
-    let plane = plane_behind("runtime.example");
-    let (tls, ca) = tls_in_front_of(&plane).await;
+    let (plane, tls, ca) = plane_behind_tls().await;
     // dXNlcjpwYXNz is user:pass.
     let (proxy, tunnels) = proxy_to(tls, "dXNlcjpwYXNz").await;
     let bundle = ("AWS_CA_BUNDLE", ca.display().to_string());

@@ -32,8 +32,8 @@ async fn whole_answers_say_what_the_agent_said() {
         assert_eq!((reply.status(), reply.end()), (200, StreamEnd::Complete));
         assert!(reply.request_id().is_some());
     }
-    let reply = client(&answering("application/json", r#"{"answer": 42}"#)).invoke("x").send();
-    let reply = reply.await.unwrap();
+    let plane = answering("application/json", r#"{"answer": 42}"#);
+    let reply = client(&plane).invoke("x").send().await.unwrap();
     assert_eq!(reply.json::<serde_json::Value>().unwrap()["answer"], 42);
     assert!(reply.json::<String>().is_err());
 }
