@@ -27,6 +27,7 @@ impl ServiceError {
         self
     }
 
+    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         self.body.get("message").and_then(Value::as_str).unwrap_or_default()
     }
