@@ -519,8 +519,15 @@ impl Call<'_> {
                 () = &mut agent, if running => Event::AgentDone,
             };
             match event {
-                Event::Left => return Err(answer.left().into()),
+                Event::Left => {
+                    // The agent learns it before the journal tells it to others.
+                    steps.close();
+                    drop(agent);
+                    return Err(answer.left().into());
+                }
                 Event::Stopped if answer.head_written() => {
+                    steps.close();
+                    drop(agent);
                     return Err(answer.cut("stopped", Next::Close).into());
                 }
                 Event::Stopped => return Err(ServiceError::runtime_client(502).into()),
