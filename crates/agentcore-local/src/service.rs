@@ -405,9 +405,10 @@ impl Call<'_> {
 
     async fn invoke(&self, answer: &mut Answer<'_>, label: &str) -> Result<(), Stop> {
         let runtime = self.admit(label)?;
-        validate::headers(&self.request.headers)?;
+        let session = session_header(self.request);
+        validate::headers(&self.request.headers, session.as_deref())?;
         self.strike(answer).await?;
-        let session = session_header(self.request).unwrap_or_else(uuid);
+        let session = session.unwrap_or_else(uuid);
         let entered = runtime.sessions.enter(&session, runtime.config.provisioning)?;
         if let Some(time) = entered.provisioning {
             self.session_state(&session, "provisioning");
@@ -458,9 +459,10 @@ impl Call<'_> {
 
     async fn stop(&self, answer: &mut Answer<'_>, label: &str) -> Result<(), Stop> {
         let runtime = self.admit(label)?;
-        validate::headers(&self.request.headers)?;
-        let session = session_header(self.request)
-            .ok_or_else(|| ServiceError::validation("runtimeSessionId", "not be null"))?;
+        let session = session_header(self.request);
+        validate::headers(&self.request.headers, session.as_deref())?;
+        let session =
+            session.ok_or_else(|| ServiceError::validation("runtimeSessionId", "not be null"))?;
         validate::stop_body(&self.request.body)?;
         self.strike(answer).await?;
         runtime.sessions.stop(&session)?;
