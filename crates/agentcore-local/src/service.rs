@@ -405,9 +405,10 @@ impl Call<'_> {
 
     async fn invoke(&self, answer: &mut Answer<'_>, label: &str) -> Result<(), Stop> {
         let runtime = self.admit(label)?;
-        validate::headers(&self.request.headers)?;
+        let session = session_header(self.request);
+        validate::headers(&self.request.headers, session.as_deref())?;
         self.strike(answer).await?;
-        let session = session_header(self.request).unwrap_or_else(uuid);
+        let session = session.unwrap_or_else(uuid);
         let entered = runtime.sessions.enter(&session, runtime.config.provisioning)?;
         if let Some(time) = entered.provisioning {
             self.session_state(&session, "provisioning");
@@ -458,9 +459,10 @@ impl Call<'_> {
 
     async fn stop(&self, answer: &mut Answer<'_>, label: &str) -> Result<(), Stop> {
         let runtime = self.admit(label)?;
-        validate::headers(&self.request.headers)?;
-        let session = session_header(self.request)
-            .ok_or_else(|| ServiceError::validation("runtimeSessionId", "not be null"))?;
+        let session = session_header(self.request);
+        validate::headers(&self.request.headers, session.as_deref())?;
+        let session =
+            session.ok_or_else(|| ServiceError::validation("runtimeSessionId", "not be null"))?;
         validate::stop_body(&self.request.body)?;
         self.strike(answer).await?;
         runtime.sessions.stop(&session)?;
@@ -519,8 +521,15 @@ impl Call<'_> {
                 () = &mut agent, if running => Event::AgentDone,
             };
             match event {
-                Event::Left => return Err(answer.left().into()),
+                Event::Left => {
+                    // The agent learns it before the journal tells it to others.
+                    steps.close();
+                    drop(agent);
+                    return Err(answer.left().into());
+                }
                 Event::Stopped if answer.head_written() => {
+                    steps.close();
+                    drop(agent);
                     return Err(answer.cut("stopped", Next::Close).into());
                 }
                 Event::Stopped => return Err(ServiceError::runtime_client(502).into()),

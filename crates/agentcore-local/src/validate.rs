@@ -27,10 +27,11 @@ const LIMITS: [(&str, &str, usize, usize); 12] = [
     ("baggage", "baggage", 0, 8_192),
 ];
 
-/// Every modelled header is within its limits.
-pub(crate) fn headers(headers: &Headers) -> Result<(), ServiceError> {
+/// Every modelled header is within its limits, and so is a session id from the query.
+pub(crate) fn headers(headers: &Headers, session: Option<&str>) -> Result<(), ServiceError> {
     for (name, member, shortest, longest) in LIMITS {
-        for value in headers.get_all(name) {
+        let given = session.filter(|_| name == SESSION).map(str::as_bytes);
+        for value in headers.get_all(name).chain(given) {
             // Characters, not bytes, where the value is text.
             let length = std::str::from_utf8(value).map_or(value.len(), |t| t.chars().count());
             if length < shortest {
@@ -156,14 +157,16 @@ mod tests {
 
     #[test]
     fn limits() {
-        let check =
-            |name: &str, length: usize| headers(&Headers::from_iter([(name, "x".repeat(length))]));
+        let check = |name: &str, length: usize| {
+            headers(&Headers::from_iter([(name, "x".repeat(length))]), None)
+        };
         assert!(check(SESSION, 33).is_ok() && check(SESSION, 256).is_ok());
         let short = check(SESSION, 32).expect_err("short");
         assert_eq!(short.status, 400);
         assert_eq!(short.body["reason"], "FieldValidationFailed");
         assert_eq!(short.body["fieldList"][0]["name"], "runtimeSessionId");
         assert!(check(SESSION, 257).is_err());
+        assert!(headers(&Headers::new(), Some("short")).is_err());
         assert!(check("Content-Type", 0).is_err() && check("Content-Type", 257).is_err());
         assert!(check("tracestate", 512).is_ok() && check("tracestate", 513).is_err());
         assert!(stop_body(b"").is_ok() && stop_body(b"{}").is_ok() && stop_body(b"[]").is_err());

@@ -292,4 +292,19 @@ impl Script {
     pub fn next_blocking(&self) -> Option<ScriptedCall> {
         self.0.blocking_lock().blocking_recv()
     }
+
+    /// The next call if it comes in time, for a thread outside of any async run-time: a test that
+    /// waits in vain should fail, not hang.
+    pub fn next_within(&self, timeout: Duration) -> Option<ScriptedCall> {
+        let deadline = std::time::Instant::now() + timeout;
+        loop {
+            if let Ok(call) = self.0.blocking_lock().try_recv() {
+                return Some(call);
+            }
+            if std::time::Instant::now() >= deadline {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }

@@ -8,33 +8,33 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub const SESSION_HEADER: &str = "X-Amzn-Bedrock-AgentCore-Runtime-Session-Id";
-pub const SESSION: &str = "11111111-2222-4333-8444-555555555555";
-pub const SECONDS: Duration = Duration::from_secs(10);
+pub(crate) const SESSION_HEADER: &str = "X-Amzn-Bedrock-AgentCore-Runtime-Session-Id";
+pub(crate) const SESSION: &str = "11111111-2222-4333-8444-555555555555";
+pub(crate) const SECONDS: Duration = Duration::from_secs(10);
 const DATE: &str = "20260115T123456Z";
 const DATE_UNIX: i64 = 1_768_480_496;
 
-pub fn start(builder: Builder) -> LocalDataPlane {
+pub(crate) fn start(builder: Builder) -> LocalDataPlane {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
     let offset = DATE_UNIX - i64::try_from(now).expect("a time");
     builder.clock_offset(offset).start_blocking().expect("started")
 }
 
-pub fn plane() -> LocalDataPlane {
+pub(crate) fn plane() -> LocalDataPlane {
     start(LocalDataPlane::builder())
 }
 
 /// A request that can be bent before it is sent.
 #[derive(Clone)]
-pub struct Call {
-    pub method: &'static str,
-    pub target: String,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Call {
+    pub(crate) method: &'static str,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Call {
-    pub fn new(plane: &LocalDataPlane, method: &'static str, target: &str) -> Self {
+    pub(crate) fn new(plane: &LocalDataPlane, method: &'static str, target: &str) -> Self {
         let host = plane.address().to_string();
         Self {
             method,
@@ -45,37 +45,37 @@ impl Call {
     }
 
     /// An unsigned invocation of the plane's runtime in `SESSION`.
-    pub fn invoke(plane: &LocalDataPlane, body: &str) -> Self {
+    pub(crate) fn invoke(plane: &LocalDataPlane, body: &str) -> Self {
         let mut call = Self::new(plane, "POST", &format!("{}/invocations", runtime_path(plane)));
         call.body = body.as_bytes().to_vec();
         call.header("Content-Type", "application/json").header(SESSION_HEADER, SESSION)
     }
 
-    pub fn stop(plane: &LocalDataPlane) -> Self {
+    pub(crate) fn stop(plane: &LocalDataPlane) -> Self {
         let target = format!("{}/stopruntimesession", runtime_path(plane));
         Self::new(plane, "POST", &target).header(SESSION_HEADER, SESSION)
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    pub fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
         self
     }
 
-    pub fn sse(self) -> Self {
+    pub(crate) fn sse(self) -> Self {
         self.header("Accept", "application/json, text/event-stream")
     }
 
-    pub fn signed(self, plane: &LocalDataPlane) -> Self {
+    pub(crate) fn signed(self, plane: &LocalDataPlane) -> Self {
         self.signed_with(plane, plane.access_key(), plane.secret_key(), plane.session_token())
     }
 
-    pub fn signed_with(
+    pub(crate) fn signed_with(
         self,
         plane: &LocalDataPlane,
         access: &str,
@@ -115,7 +115,7 @@ impl Call {
         call.header("Authorization", &authorization)
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut out = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         for (name, value) in &self.headers {
             out.push_str(&format!("{name}: {value}\r\n"));
@@ -127,7 +127,7 @@ impl Call {
     }
 
     /// Sends it on a new connection and reads the answer.
-    pub fn send(&self, plane: &LocalDataPlane) -> Answer {
+    pub(crate) fn send(&self, plane: &LocalDataPlane) -> Answer {
         let mut connection = Connection::open(plane);
         connection.send(self);
         connection.answer()
@@ -140,13 +140,13 @@ fn hmac(key: &[u8], data: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-pub fn runtime_path(plane: &LocalDataPlane) -> String {
+pub(crate) fn runtime_path(plane: &LocalDataPlane) -> String {
     format!("/runtimes/{}", plane.runtime_arn().replace(':', "%3A").replace('/', "%2F"))
 }
 
 /// How an answer ended on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     Proper,
     /// FIN before the end.
     Closed,
@@ -156,47 +156,47 @@ pub enum Ending {
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-    pub chunks: Vec<Vec<u8>>,
-    pub ending: Ending,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) chunks: Vec<Vec<u8>>,
+    pub(crate) ending: Ending,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body.clone()).expect("text")
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
     /// Status and error type, the pair most tests look at.
-    pub fn error(&self) -> (u16, &str) {
+    pub(crate) fn error(&self) -> (u16, &str) {
         (self.status, self.header("x-amzn-errortype").unwrap_or_default())
     }
 }
 
-pub struct Connection {
-    pub stream: TcpStream,
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
     inbox: Vec<u8>,
 }
 
 impl Connection {
-    pub fn open(plane: &LocalDataPlane) -> Self {
+    pub(crate) fn open(plane: &LocalDataPlane) -> Self {
         let stream = TcpStream::connect(plane.address()).expect("connected");
         stream.set_read_timeout(Some(SECONDS)).expect("set");
         stream.set_nodelay(true).expect("set");
         Self { stream, inbox: Vec::new() }
     }
 
-    pub fn send(&mut self, call: &Call) {
+    pub(crate) fn send(&mut self, call: &Call) {
         self.stream.write_all(&call.bytes()).expect("sent");
     }
 
@@ -226,7 +226,7 @@ impl Connection {
     }
 
     /// The head, or how the connection ended before it.
-    pub fn head(&mut self) -> Result<Answer, Ending> {
+    pub(crate) fn head(&mut self) -> Result<Answer, Ending> {
         let first = self.line()?;
         let status = first.strip_prefix("HTTP/1.1 ").and_then(|r| r.get(..3)?.parse().ok());
         let Some(status) = status else { return Err(Ending::Broken) };
@@ -240,7 +240,7 @@ impl Connection {
     }
 
     /// One chunk; an empty one is the proper end.
-    pub fn chunk(&mut self) -> Result<Vec<u8>, Ending> {
+    pub(crate) fn chunk(&mut self) -> Result<Vec<u8>, Ending> {
         let line = self.line()?;
         let size = usize::from_str_radix(&line, 16).map_err(|_| Ending::Broken)?;
         while self.inbox.len() < size + 2 {
@@ -252,7 +252,7 @@ impl Connection {
         Ok(chunk)
     }
 
-    pub fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> Answer {
         let mut answer = self.head().expect("a head");
         if answer.status == 100 {
             answer = self.head().expect("a head");
