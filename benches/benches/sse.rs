@@ -65,7 +65,7 @@ fn eventsource_stream(chunks: &[Bytes]) -> usize {
 
 fn sse_stream(chunks: &[Bytes]) -> usize {
     let chunks = chunks.iter().cloned().map(Ok::<_, Infallible>);
-    drain(sse_stream::SseStream::from_byte_stream(stream::iter(chunks)))
+    drain(sse_stream::SseStream::from_bytes_stream(stream::iter(chunks)))
 }
 
 fn decoders(c: &mut Criterion) {

@@ -5,10 +5,10 @@
 //! container such as http://127.0.0.1:8080.
 
 use std::io::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agentcore_client::{Auth, Client, Credentials, SessionId};
-use agentcore_local::LocalDataPlane;
+use agentcore_local::{Agent, LocalDataPlane};
 use serde_json::json;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
@@ -20,7 +20,9 @@ async fn main() -> Result<()> {
     let mut local = None;
     let client = match &arguments.target {
         Target::Demo => {
-            let plane = local.insert(LocalDataPlane::builder().start_blocking()?);
+            // An agent that speaks at a model's pace.
+            let agent = Agent::demo_paced(Duration::from_millis(60));
+            let plane = local.insert(LocalDataPlane::builder().agent(agent).start_blocking()?);
             let keys = Credentials::new(plane.access_key(), plane.secret_key(), None, None, "demo");
             Client::builder(plane.runtime_arn())
                 .endpoint_url(plane.base_url())
@@ -53,7 +55,7 @@ async fn ask(client: &Client, session: &SessionId, prompt: &str) -> Result<()> {
     }
     println!();
     if let Some(first_token) = first_token {
-        println!("first    token after {:.1} ms", first_token.as_secs_f64() * 1_000.0);
+        println!("timing   first token after {:.1} ms", first_token.as_secs_f64() * 1_000.0);
     }
     if let Some(end) = stream.end() {
         println!("end      {end}, {} events", stream.events_seen());

@@ -1,10 +1,13 @@
 //! The client against the local data plane, over real sockets.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on must stop")]
+
 mod bad_input;
 mod broken;
 mod close;
 mod idle_close;
 mod lock_step;
+mod names;
 mod never_twice;
 mod secrets;
 mod sessions;

@@ -172,7 +172,9 @@ impl Limits {
 
 /// Where the environment variables come from: the process, nowhere, or a map of a test's own.
 #[derive(Clone)]
-pub struct Environment(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Environment(Arc<Lookup>);
+
+type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl Environment {
     /// The process's own variables. Values that are not Unicode count as absent.

@@ -1,4 +1,4 @@
-#![doc = include_str!("../../../README.md")]
+#![doc = include_str!("../README.md")]
 // A module uses only what stands above it; `tests/policy` holds the code to that.
 
 mod error;

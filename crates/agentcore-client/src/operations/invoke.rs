@@ -137,7 +137,7 @@ impl Invoke {
         let (format, limits, stop_on_close) =
             (self.text_format, self.core.limits, self.stop_on_close);
         let (receiver, core) = self.receive().await?;
-        let on_drop = stop_on_close.then(|| stop_later(core));
+        let on_drop = if stop_on_close { stop_later(core) } else { None };
         Ok(AgentStream::new(receiver, format, limits, on_drop))
     }
 
@@ -162,15 +162,16 @@ impl Invoke {
 }
 
 /// Stops a session in the background; nobody waits for the result.
-fn stop_later(core: Arc<Core>) -> OnDrop {
-    let runtime = tokio::runtime::Handle::current();
-    Box::new(move |session| {
+fn stop_later(core: Arc<Core>) -> Option<OnDrop> {
+    // Another transport may run outside of tokio, where nothing can run in the background.
+    let runtime = tokio::runtime::Handle::try_current().ok()?;
+    Some(Box::new(move |session| {
         runtime.spawn(async move {
             if let Err(error) = super::stop::StopSession::new(core, session).send().await {
                 tracing::warn!(target: "agentcore_client", %error, "could not stop the session");
             }
         });
-    })
+    }))
 }
 
 impl fmt::Debug for Invoke {

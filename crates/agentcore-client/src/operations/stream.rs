@@ -15,6 +15,7 @@ use super::answer::{Framing, Head, Receiver, too_large};
 use crate::config::Limits;
 use crate::error::{Delivery, Error, ErrorKind, Result, StreamEnd};
 use crate::protocol::agent_error::{AgentErrorPayload, in_stream_error};
+use crate::protocol::service_error::one_line;
 use crate::protocol::session::SessionId;
 use crate::protocol::sse::{SseDecoder, SseEvent};
 use crate::protocol::text::{TextExtractor, TextFormat, whole_text};
@@ -329,12 +330,11 @@ impl AgentStream {
 
     /// The agent reports its own failure in its stream.
     fn reported(&mut self, reported: AgentErrorPayload, data: ByteString) -> Error {
-        let message = match &reported.error_type {
-            Some(error_type) => {
-                format!("the agent failed: {}: {}", error_type, reported.message)
-            }
-            None => format!("the agent failed: {}", reported.message),
+        let said = match &reported.error_type {
+            Some(error_type) => format!("{error_type}: {}", reported.message),
+            None => reported.message,
         };
+        let message = format!("the agent failed: {}", one_line(&said));
         let error = Error::new(ErrorKind::Agent, Delivery::Accepted, message)
             .with_agent_payload(data.as_ref() as &str);
         self.on_drop = None;

@@ -111,12 +111,12 @@ impl Answer {
                 .iter()
                 .find_map(|key| string(key))
                 .or_else(wrapped)
-                .map(clean);
+                .map(one_line);
             answer.details = details(map);
         }
         if answer.message.is_none() {
             answer.message =
-                headers.get("x-amzn-errormessage").and_then(|v| v.to_str().ok()).map(clean);
+                headers.get("x-amzn-errormessage").and_then(|v| v.to_str().ok()).map(one_line);
         }
         answer.message = answer.message.filter(|message| !message.is_empty());
         answer
@@ -147,23 +147,23 @@ fn code(raw: &str) -> Option<String> {
 fn details(map: &serde_json::Map<String, Value>) -> String {
     let mut parts = Vec::new();
     if let Some(reason) = map.get("reason").and_then(Value::as_str) {
-        parts.push(format!("reason {}", clean(reason)));
+        parts.push(format!("reason {}", one_line(reason)));
     }
     let fields = map.get("fieldList").and_then(Value::as_array);
     for field in fields.into_iter().flatten().take(MAX_FIELDS) {
-        let string = |key: &str| field.get(key).and_then(Value::as_str).map(clean);
+        let string = |key: &str| field.get(key).and_then(Value::as_str).map(one_line);
         match (string("name"), string("message")) {
             (Some(name), Some(message)) => parts.push(format!("{name}: {message}")),
             (Some(only), None) | (None, Some(only)) => parts.push(only),
             (None, None) => {}
         }
     }
-    if parts.is_empty() { String::new() } else { format!(" ({})", clean(&parts.join("; "))) }
+    if parts.is_empty() { String::new() } else { format!(" ({})", one_line(&parts.join("; "))) }
 }
 
 /// One line of bounded length, without what some error messages repeat: tokens, and the text that
 /// was signed, which holds the session token.
-fn clean(message: &str) -> String {
+pub(crate) fn one_line(message: &str) -> String {
     let end = ["Canonical String", "String-to-Sign", "Authorization header:"]
         .iter()
         .filter_map(|words| message.find(words))
@@ -800,14 +800,14 @@ mod tests {
             let shown = format!("{error} {error:?}");
             assert!(!shown.contains("SECRET") && !shown.contains("c2ln"), "{shown}");
         }
-        assert_eq!(clean(&format!("a '{token}',{token} b")), "a '[token]',[token] b");
-        assert_eq!(clean("eyJ is short"), "eyJ is short");
+        assert_eq!(one_line(&format!("a '{token}',{token} b")), "a '[token]',[token] b");
+        assert_eq!(one_line("eyJ is short"), "eyJ is short");
     }
 
     #[test]
     fn messages_are_one_clean_bounded_line() {
-        assert_eq!(clean(" a\r\n\tb\0c \u{1b}[31mred \u{202e}x"), "a b c [31mred x");
-        let long = clean(&"ü".repeat(10_000));
+        assert_eq!(one_line(" a\r\n\tb\0c \u{1b}[31mred \u{202e}x"), "a b c [31mred x");
+        let long = one_line(&"ü".repeat(10_000));
         assert_eq!(long.chars().count(), MAX_MESSAGE + 1);
         assert!(long.ends_with('…'));
     }
