@@ -72,7 +72,12 @@ pub(super) async fn answer(request: AgentRequest, responder: Responder, pace: Du
 }
 
 async fn run(request: AgentRequest, responder: Responder, pace: Duration) -> Result<(), Gone> {
-    let ask: Ask = match serde_json::from_slice(&request.body) {
+    // A JSON string is a prompt, as in `invoke("Hi")`.
+    let ask = serde_json::from_slice::<Value>(&request.body).and_then(|value| match value {
+        Value::String(_) => Ok(Ask { prompt: Some(value), ..Ask::default() }),
+        value => Ask::deserialize(value),
+    });
+    let ask = match ask {
         Ok(ask) => ask,
         Err(error) => {
             let body = json!({ "error": "Invalid JSON", "details": error.to_string() });
