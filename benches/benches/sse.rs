@@ -69,6 +69,8 @@ fn sse_stream(chunks: Vec<Bytes>) -> usize {
     drain(sse_stream::SseStream::from_bytes_stream(stream::iter(chunks)))
 }
 
+type Decode = fn(Vec<Bytes>) -> usize;
+
 fn decoders(c: &mut Criterion) {
     let body = body();
     for (shape, size) in SHAPES {
@@ -84,7 +86,7 @@ fn decoders(c: &mut Criterion) {
         group.bench_function("memchr walk (the floor)", |b| b.iter(|| walk(&chunks)));
         // A decoder is given its chunks, as from a connection: it pays for
         // dropping them, not for the clone that this bench needs.
-        let decoders: [(&str, fn(Vec<Bytes>) -> usize); 3] = [
+        let decoders: [(&str, Decode); 3] = [
             ("agentcore-client", ours),
             ("sse-stream", sse_stream),
             ("eventsource-stream", eventsource_stream),
