@@ -22,6 +22,8 @@ fn main() -> Result<()> {
         Some("mock") => return Ok(mock::serve()?),
         Some("streams-raw") => return hold_raw(),
         Some("streams-ours") => return hold_ours(),
+        Some("loop-ours") => return loop_ours(),
+        Some("loop-raw") => return loop_raw(),
         _ => {}
     }
     let mock = Mock::start()?;
@@ -236,4 +238,18 @@ fn hold_ours() -> Result<()> {
         }
         report("agentcore", before)
     })
+}
+
+fn loop_ours() -> Result<()> {
+    let bench = Bench::new(&address_argument()?)?;
+    let n: u64 = std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(1000);
+    println!("ours {:?}", bench.calls(n) / n as u32);
+    Ok(())
+}
+
+fn loop_raw() -> Result<()> {
+    let bench = Bench::new(&address_argument()?)?;
+    let n: u64 = std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(1000);
+    println!("raw {:?}", bench.raw_calls(n) / n as u32);
+    Ok(())
 }

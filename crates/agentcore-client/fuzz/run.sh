@@ -15,7 +15,7 @@ export RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 cargo build --release --target "$host" --bin "$target"
 
 mkdir -p "corpus/$target" "artifacts/$target"
-# The recorded streams are seeds for whatever reads streams.
+# The stream vectors are seeds for whatever reads streams.
 seeds=
 case $target in sse|text) seeds=../../../tests/vectors/streams ;; esac
 dict=

@@ -1,7 +1,7 @@
 //! InvokeAgentRuntime: ask an agent, and take its answer whole or as it comes.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -184,7 +184,9 @@ impl fmt::Debug for Invoke {
 pub struct InvokeResponse {
     head: Head,
     body: Bytes,
-    text: Option<ByteString>,
+    format: TextFormat,
+    /// Found when it is first asked for; of a stream, while it was collected.
+    text: OnceLock<Option<ByteString>>,
 }
 
 impl InvokeResponse {
@@ -193,10 +195,7 @@ impl InvokeResponse {
         while let Some(chunk) = std::future::poll_fn(|cx| receiver.poll_chunk(cx)).await {
             parts.push(chunk?);
         }
-        let body = parts.join();
-        let head = receiver.head;
-        let text = whole_text(head.content_type().unwrap_or_default(), &body, format);
-        Ok(Self { head, body, text })
+        Ok(Self { head: receiver.head, body: parts.join(), format, text: OnceLock::new() })
     }
 
     /// Decodes the events for their text and the agent's own errors, and keeps the raw bytes.
@@ -216,7 +215,8 @@ impl InvokeResponse {
                 None => break,
             }
         }
-        Ok(Self { body: raw.join(), head: stream.head().clone(), text: said.map(ByteString::from) })
+        let text = OnceLock::from(said.map(ByteString::from));
+        Ok(Self { head: stream.head().clone(), body: raw.join(), format: TextFormat::None, text })
     }
 
     /// The runtime session that answered. Keep it to go on in the same session.
@@ -268,7 +268,10 @@ impl InvokeResponse {
     /// What the agent said: a JSON string unquoted, the deltas of a stream joined, plain text as it
     /// is; `None` where the answer carries no text, e.g. a JSON object of the agent's own shape.
     pub fn text(&self) -> Option<&str> {
-        self.text.as_deref()
+        let found = self.text.get_or_init(|| {
+            whole_text(self.content_type().unwrap_or_default(), &self.body, self.format)
+        });
+        found.as_deref()
     }
 
     /// How the answer ended: always complete, or there would have been an error.

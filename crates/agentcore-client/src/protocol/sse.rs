@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
@@ -67,6 +68,14 @@ enum Data {
     Joined(String),
 }
 
+/// Whether a chunk is UTF-8 as a whole. One that ends amid a character isn't, though
+/// each of its lines may be.
+enum Text {
+    Unknown,
+    Valid(ByteString),
+    Mixed,
+}
+
 enum Step {
     Event(SseEvent),
     Again,
@@ -83,6 +92,7 @@ pub struct SseDecoder {
     /// The chunk being read, and how much of it is done.
     chunk: Bytes,
     pos: usize,
+    text: Text,
     /// Chunks that were pushed before the one above was read to its end.
     queue: VecDeque<Bytes>,
     /// The begun line that earlier chunks left behind. It holds no line end, so
@@ -112,6 +122,7 @@ impl SseDecoder {
             pending: pending::BOM,
             chunk: Bytes::new(),
             pos: 0,
+            text: Text::Unknown,
             queue: VecDeque::new(),
             carry: Vec::new(),
             comment: 0,
@@ -135,8 +146,7 @@ impl SseDecoder {
             return;
         }
         if self.pos == self.chunk.len() {
-            self.chunk = chunk;
-            self.pos = 0;
+            self.read(chunk);
         } else {
             self.queue.push_back(chunk);
         }
@@ -150,10 +160,15 @@ impl SseDecoder {
     #[inline]
     pub fn next_event(&mut self) -> Result<Option<SseEvent>, SseError> {
         loop {
-            if self.pending == 0
-                && let Some(event) = self.short_way()
-            {
-                return Ok(Some(event));
+            if self.pending == 0 {
+                if let Some(range) = self.short_way() {
+                    let data = self.slice(range);
+                    return Ok(Some(SseEvent { event: None, id: None, retry: None, data }));
+                }
+                if self.pos == self.chunk.len() && self.queue.is_empty() {
+                    self.read(Bytes::new());
+                    return Ok(None);
+                }
             }
             match self.step()? {
                 Step::Event(event) => return Ok(Some(event)),
@@ -203,17 +218,33 @@ impl SseDecoder {
     /// Nearly every event of nearly every agent: one `data` line and its blank
     /// line, both in this chunk. Whatever else there is takes [`Self::step`].
     #[inline]
-    fn short_way(&mut self) -> Option<SseEvent> {
+    fn short_way(&mut self) -> Option<Range<usize>> {
         let value = self.chunk.get(self.pos..)?.strip_prefix(b"data: ")?;
         let len = memchr2(b'\n', b'\r', value)?;
         if value.get(len..len + 2)? != b"\n\n" || len + 6 > self.limit {
             return None;
         }
-        let range = self.pos + 6..self.pos + 6 + len;
-        let data = ByteString::try_from(self.chunk.slice(range.clone()))
-            .unwrap_or_else(|_| lossy(&self.chunk[range]));
-        self.pos += 6 + len + 2;
-        Some(SseEvent { data, ..SseEvent::default() })
+        let start = self.pos + 6;
+        self.pos = start + len + 2;
+        Some(start..start + len)
+    }
+
+    /// Text of this chunk.
+    #[inline]
+    fn slice(&mut self, range: Range<usize>) -> ByteString {
+        // Validating is cheap by the byte and dear by the call: a chunk with more
+        // events to come is validated as a whole, and its events are slices.
+        if matches!(self.text, Text::Unknown) && self.pos < self.chunk.len() {
+            self.text = match ByteString::try_from(self.chunk.clone()) {
+                Ok(text) => Text::Valid(text),
+                Err(_) => Text::Mixed,
+            };
+        }
+        match &self.text {
+            Text::Valid(text) => text.slice_ref(&text[range]),
+            _ => ByteString::try_from(self.chunk.slice(range.clone()))
+                .unwrap_or_else(|_| lossy(&self.chunk[range])),
+        }
     }
 
     /// One line, or what there is of it.
@@ -285,18 +316,24 @@ impl SseDecoder {
         if self.failed {
             return Err(SseError::TooLarge { limit: self.limit });
         }
-        self.pos = 0;
         match self.queue.pop_front() {
             Some(chunk) => {
-                self.chunk = chunk;
+                self.read(chunk);
                 Ok(Step::Again)
             }
             None => {
                 // Let go of memory that only the caller's events still need.
-                self.chunk = Bytes::new();
+                self.read(Bytes::new());
                 Ok(Step::NeedMore)
             }
         }
+    }
+
+    #[inline]
+    fn read(&mut self, chunk: Bytes) {
+        self.chunk = chunk;
+        self.pos = 0;
+        self.text = Text::Unknown;
     }
 
     /// Whether the next byte is one that only stands between lines.
@@ -382,8 +419,7 @@ impl SseDecoder {
     fn fail(&mut self) -> SseError {
         self.failed = true;
         self.reset_event();
-        self.chunk = Bytes::new();
-        self.pos = 0;
+        self.read(Bytes::new());
         self.queue = VecDeque::new();
         self.carry = Vec::new();
         self.comment = 0;

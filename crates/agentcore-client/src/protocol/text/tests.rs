@@ -23,7 +23,7 @@ fn auto(datas: &[&str], text: &str) {
 }
 
 #[test]
-fn every_recorded_stream() {
+fn every_stream_vector() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/streams");
     let expected = std::fs::read_to_string(format!("{folder}/expected.json")).unwrap();
     let expected: serde_json::Map<String, Value> = serde_json::from_str(&expected).unwrap();
