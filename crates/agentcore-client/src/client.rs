@@ -12,7 +12,7 @@ use crate::operations::Core;
 use crate::operations::invoke::Invoke;
 use crate::operations::stop::StopSession;
 use crate::protocol::arn::{self, RuntimeArn};
-use crate::protocol::endpoint::{Endpoint, EndpointOptions};
+use crate::protocol::endpoint::{Endpoint, EndpointOptions, Operation};
 use crate::protocol::request::{self, Payload};
 use crate::protocol::session::SessionId;
 use crate::protocol::text::TextFormat;
@@ -317,6 +317,7 @@ impl ClientBuilder {
             None => Arc::new(HyperService::new(self.connect_options(&env)?)),
         };
         let user_agent = request::user_agent(self.user_agent.as_deref())?;
+        let invoke_uri = endpoint.uri(Operation::Invoke, qualifier.as_deref())?;
         Ok(Client {
             core: Arc::new(Core {
                 transport,
@@ -324,6 +325,7 @@ impl ClientBuilder {
                 qualifier,
                 region: region.unwrap_or_default(),
                 endpoint,
+                invoke_uri,
                 timeouts: self.timeouts,
                 retry: self.retry,
                 limits: self.limits,
@@ -514,13 +516,16 @@ impl SiblingBuilder {
         self.limits.validate()?;
         self.qualifier.as_deref().map_or(Ok(()), arn::validate_qualifier)?;
         let core = &self.core;
+        let qualifier = self.qualifier.or_else(|| core.qualifier.clone());
+        let invoke_uri = core.endpoint.uri(Operation::Invoke, qualifier.as_deref())?;
         Ok(Client {
             core: Arc::new(Core {
                 transport: Arc::clone(&core.transport),
                 authorizer: Arc::clone(&core.authorizer),
-                qualifier: self.qualifier.or_else(|| core.qualifier.clone()),
+                qualifier,
                 region: core.region.clone(),
                 endpoint: core.endpoint.clone(),
+                invoke_uri,
                 timeouts: self.timeouts,
                 retry: self.retry,
                 limits: self.limits,

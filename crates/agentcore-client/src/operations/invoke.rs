@@ -155,7 +155,10 @@ impl Invoke {
             session: &session,
         };
         let answer = core
-            .call(call, || request::invoke(&core.target(), &session, &input, core.limits.payload))
+            .call(call, || {
+                let uri = core.invoke_uri.clone();
+                request::invoke(&core.target(), uri, &session, &input, core.limits.payload)
+            })
             .await?;
         Ok((Receiver::new(answer, &timeouts, core.limits.answer), core))
     }

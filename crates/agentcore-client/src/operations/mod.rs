@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 
 use crate::auth::{Authorization, Authorizer};
 use crate::config::{Limits, Timeouts};
@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) qualifier: Option<String>,
     pub(crate) region: String,
     pub(crate) endpoint: Endpoint,
+    /// The one URL that is needed over and over.
+    pub(crate) invoke_uri: Uri,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: RetryPolicy,
     pub(crate) limits: Limits,
@@ -86,11 +88,7 @@ pub(crate) struct Answer {
 impl Core {
     /// What the requests of this client have in common.
     pub(crate) fn target(&self) -> Target<'_> {
-        Target {
-            endpoint: &self.endpoint,
-            qualifier: self.qualifier.as_deref(),
-            user_agent: &self.user_agent,
-        }
+        Target { endpoint: &self.endpoint, user_agent: &self.user_agent }
     }
 
     /// Sends what `build` builds, as often as the rules allow.

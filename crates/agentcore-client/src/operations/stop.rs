@@ -61,7 +61,11 @@ impl StopSession {
             acts_for_user: false,
             session: &session,
         };
-        core.call(call, || request::stop_session(&core.target(), &session, token.as_str())).await?;
+        core.call(call, || {
+            let uri = core.endpoint.uri(Operation::StopSession, core.qualifier.as_deref())?;
+            request::stop_session(&core.target(), uri, &session, token.as_str())
+        })
+        .await?;
         Ok(())
     }
 }

@@ -4,11 +4,11 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use serde::Serialize;
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::protocol::endpoint::{Endpoint, Operation, TargetKind};
+use crate::protocol::endpoint::{Endpoint, TargetKind};
 use crate::protocol::headers::{self, header_value, validate_caller_header};
 use crate::protocol::session::SessionId;
 
@@ -240,14 +240,14 @@ impl fmt::Debug for InvokeInput {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) endpoint: &'a Endpoint,
-    pub(crate) qualifier: Option<&'a str>,
     pub(crate) user_agent: &'a HeaderValue,
 }
 
-/// Calls the agent. The session is always named: whoever has none generates one first, so that
-/// every result and error can tell it.
+/// Calls the agent at the operation's URL. The session is always named: whoever has none generates
+/// one first, so that every result and error can tell it.
 pub(crate) fn invoke(
     target: &Target<'_>,
+    uri: Uri,
     session: &SessionId,
     input: &InvokeInput,
     max_payload: usize,
@@ -262,7 +262,7 @@ pub(crate) fn invoke(
             ),
         ));
     }
-    let mut request = begin(target, Operation::Invoke, Method::POST, payload.clone())?;
+    let mut request = begin(target, uri, payload.clone());
     let map = request.headers_mut();
     let or_default = |field, value: &Option<String>, default: HeaderValue| match value {
         Some(value) => header_value(field, value, 1, 256),
@@ -318,6 +318,7 @@ pub(crate) fn invoke(
 /// for example the text of [`SessionId::generate`].
 pub(crate) fn stop_session(
     target: &Target<'_>,
+    uri: Uri,
     session: &SessionId,
     client_token: &str,
 ) -> Result<Request<Bytes>> {
@@ -334,7 +335,7 @@ pub(crate) fn stop_session(
         ));
     }
     let body = serde_json::json!({ "clientToken": client_token }).to_string();
-    let mut request = begin(target, Operation::StopSession, Method::POST, body.into())?;
+    let mut request = begin(target, uri, body.into());
     let map = request.headers_mut();
     map.insert(header::CONTENT_TYPE, DEFAULT_CONTENT_TYPE);
     map.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -354,25 +355,20 @@ pub(crate) fn user_agent(suffix: Option<&str>) -> Result<HeaderValue> {
     }
 }
 
-fn begin(
-    target: &Target<'_>,
-    operation: Operation,
-    method: Method,
-    body: Bytes,
-) -> Result<Request<Bytes>> {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(target.endpoint.uri(operation, target.qualifier)?)
-        .body(body)
-        .map_err(|source| {
-            Error::new(ErrorKind::Internal, Delivery::NotSent, "a checked request was refused")
-                .with_source(source)
-        })?;
+/// Headers that a signed call with a session, traces and a few of the caller's own comes to.
+const HEADERS: usize = 24;
+
+fn begin(target: &Target<'_>, uri: Uri, body: Bytes) -> Request<Bytes> {
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
     let map = request.headers_mut();
+    // Once for all that follows, the signature included.
+    map.reserve(HEADERS);
     map.insert(header::HOST, target.endpoint.host_header().clone());
     map.insert(header::USER_AGENT, target.user_agent.clone());
     map.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    Ok(request)
+    request
 }
 
 /// An id made for a local agent may be too short for the service, which would say so less clearly.
@@ -386,7 +382,7 @@ fn put_session(map: &mut HeaderMap, kind: TargetKind, session: &SessionId) -> Re
 mod tests {
     use super::*;
     use crate::protocol::arn::RuntimeArn;
-    use crate::protocol::endpoint::EndpointOptions;
+    use crate::protocol::endpoint::{EndpointOptions, Operation};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -408,8 +404,9 @@ mod tests {
 
     fn build_at(local: bool, session: &SessionId, input: &InvokeInput) -> Result<Request<Bytes>> {
         let (endpoint, user_agent) = (endpoint(local), user_agent(None).unwrap());
-        let target = Target { endpoint: &endpoint, qualifier: None, user_agent: &user_agent };
-        invoke(&target, session, input, MAX_PAYLOAD)
+        let target = Target { endpoint: &endpoint, user_agent: &user_agent };
+        let uri = endpoint.uri(Operation::Invoke, None)?;
+        invoke(&target, uri, session, input, MAX_PAYLOAD)
     }
 
     fn build(input: &InvokeInput) -> Result<Request<Bytes>> {
@@ -484,11 +481,8 @@ mod tests {
             let arn = RuntimeArn::parse(params["agentRuntimeArn"].as_str().unwrap()).unwrap();
             let endpoint = Endpoint::resolve(Some(&arn), &options).unwrap();
             let user_agent = user_agent(None).unwrap();
-            let target = Target {
-                endpoint: &endpoint,
-                qualifier: params["qualifier"].as_str(),
-                user_agent: &user_agent,
-            };
+            let target = Target { endpoint: &endpoint, user_agent: &user_agent };
+            let uri = || endpoint.uri(Operation::Invoke, params["qualifier"].as_str()).unwrap();
             let mut input = input("replaced by what follows");
             use base64::Engine as _;
             let body = base64::engine::general_purpose::STANDARD
@@ -511,7 +505,8 @@ mod tests {
                 method: text("mcpMethod"),
                 name: text("mcpName"),
             };
-            let modelled = build_names(&invoke(&target, &session, &input, MAX_PAYLOAD).unwrap());
+            let modelled =
+                build_names(&invoke(&target, uri(), &session, &input, MAX_PAYLOAD).unwrap());
             for pair in vector["input"]["headers"].as_array().unwrap() {
                 let (name, value) = (pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
                 if !modelled.contains(&name.to_ascii_lowercase()) {
@@ -520,7 +515,7 @@ mod tests {
                     input.headers.push((name.into(), value.trim().into()));
                 }
             }
-            let request = invoke(&target, &session, &input, MAX_PAYLOAD).unwrap();
+            let request = invoke(&target, uri(), &session, &input, MAX_PAYLOAD).unwrap();
             assert_eq!(request.uri().to_string(), vector["input"]["url"]);
             assert_eq!(request.body(), &body);
             for pair in vector["input"]["headers"].as_array().unwrap() {
@@ -589,18 +584,18 @@ mod tests {
     #[test]
     fn stop_names_the_session_and_carries_its_token() {
         let (endpoint, user_agent) = (endpoint(false), user_agent(None).unwrap());
-        let target =
-            Target { endpoint: &endpoint, qualifier: Some("prod"), user_agent: &user_agent };
+        let target = Target { endpoint: &endpoint, user_agent: &user_agent };
+        let uri = || endpoint.uri(Operation::StopSession, Some("prod")).unwrap();
         let session = SessionId::new(SESSION).unwrap();
         let token = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee";
-        let request = stop_session(&target, &session, token).unwrap();
-        let uri = request.uri().to_string();
-        assert!(uri.ends_with("AbCdEf1234/stopruntimesession?qualifier=prod"), "{uri}");
+        let request = stop_session(&target, uri(), &session, token).unwrap();
+        let sent_to = request.uri().to_string();
+        assert!(sent_to.ends_with("AbCdEf1234/stopruntimesession?qualifier=prod"), "{sent_to}");
         assert_eq!(request.headers()[&headers::SESSION_ID], SESSION);
         assert_eq!(request.body(), &format!(r#"{{"clientToken":"{token}"}}"#));
-        stop_session(&target, &session, SessionId::generate().as_str()).unwrap();
+        stop_session(&target, uri(), &session, SessionId::generate().as_str()).unwrap();
         for bad in ["", "short", &format!("{token}-"), &format!("-{token}"), &format!("_{token}")] {
-            let error = stop_session(&target, &session, bad).unwrap_err();
+            let error = stop_session(&target, uri(), &session, bad).unwrap_err();
             assert_eq!(error.field(), Some("client_token"));
         }
     }
