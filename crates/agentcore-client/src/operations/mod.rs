@@ -326,3 +326,6 @@ async fn error_body(body: &mut Body, end: Option<Instant>) -> Bytes {
     }
     Bytes::from(read)
 }
+
+#[cfg(test)]
+mod tests;
