@@ -53,13 +53,11 @@ pub(crate) struct Shared {
     skew: AtomicI64,
 }
 
-impl Shared {
-    fn now(&self) -> SystemTime {
-        let skew = self.skew.load(Ordering::Relaxed);
-        let by = Duration::from_secs(skew.unsigned_abs());
-        let now = SystemTime::now();
-        if skew < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
-    }
+/// The service's time, if its clock is this many seconds ahead of ours.
+fn now_ahead_by(skew: i64) -> SystemTime {
+    let by = Duration::from_secs(skew.unsigned_abs());
+    let now = SystemTime::now();
+    if skew < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
 }
 
 /// What one call brings along.
@@ -199,8 +197,10 @@ impl Core {
         end: Option<Instant>,
     ) -> Result<Response<Body>, (Error, bool)> {
         let plain = |error| (error, false);
+        // Calls side by side may correct the clock meanwhile: this attempt answers for its own.
+        let skew = self.shared.skew.load(Ordering::Relaxed);
         self.authorizer
-            .apply(authorization, &mut request, &self.region, self.shared.now())
+            .apply(authorization, &mut request, &self.region, now_ahead_by(skew))
             .map_err(plain)?;
         let limits = SendLimits {
             connect: call.timeouts.connect,
@@ -243,19 +243,19 @@ impl Core {
             response.headers(),
             &body,
         );
-        let skew = match self.authorizer.kind() {
+        let further = match self.authorizer.kind() {
             AuthKind::SigV4 => service_error::clock_skew(
                 status,
                 error.service_code(),
                 response.headers().get(header::DATE),
-                self.shared.now(),
+                now_ahead_by(skew),
             ),
             _ => None,
         };
-        if let Some(skew) = skew {
-            self.shared.skew.fetch_add(skew, Ordering::Relaxed);
+        if let Some(further) = further {
+            self.shared.skew.store(skew.saturating_add(further), Ordering::Relaxed);
         }
-        Err((error, skew.is_some()))
+        Err((error, further.is_some()))
     }
 
     /// Says what is known about a request that got no answer.

@@ -44,6 +44,88 @@ impl HttpService for Script {
     }
 }
 
+const SIDE_BY_SIDE: usize = 8;
+
+/// A service whose clock is 50 minutes ahead, and which hears the first calls all at once.
+#[derive(Debug)]
+struct Ahead {
+    together: Arc<tokio::sync::Barrier>,
+    sent: Arc<AtomicUsize>,
+}
+
+impl Ahead {
+    fn now() -> u64 {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() + 3_000
+    }
+
+    /// Year, month and day, by the civil calendar.
+    fn civil(seconds: u64) -> (u64, usize, u64) {
+        let z = seconds / 86_400 + 719_468;
+        let (era, doe) = (z / 146_097, z % 146_097);
+        let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+        let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+        let mp = (5 * doy + 2) / 153;
+        let month = if mp < 10 { mp + 3 } else { mp - 9 };
+        let year = yoe + era * 400 + u64::from(month <= 2);
+        (year, usize::try_from(month).unwrap(), doy - (153 * mp + 2) / 5 + 1)
+    }
+
+    fn answer(signed: &str) -> Response<Body> {
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let number = |from: usize| signed[from..from + 2].parse::<u64>().unwrap();
+        let of_day = number(9) * 3_600 + number(11) * 60 + number(13);
+        let now = Self::now();
+        let apart = (now % 86_400).abs_diff(of_day);
+        if apart.min(86_400 - apart) < 300 {
+            return Response::new(Body::full("{}"));
+        }
+        let ((year, month, day), s) = (Self::civil(now), now % 86_400);
+        let date = format!(
+            "Mon, {day:02} {} {year} {:02}:{:02}:{:02} GMT",
+            MONTHS[month - 1],
+            s / 3_600,
+            s / 60 % 60,
+            s % 60
+        );
+        Response::builder()
+            .status(403)
+            .header("x-amzn-errortype", "InvalidSignatureException")
+            .header("date", date)
+            .body(Body::empty())
+            .unwrap()
+    }
+}
+
+impl HttpService for Ahead {
+    fn send(&self, request: Request<Bytes>, _: SendLimits) -> BoxFuture<'static, Answered> {
+        let first = self.sent.fetch_add(1, Ordering::SeqCst) < SIDE_BY_SIDE;
+        let together = Arc::clone(&self.together);
+        async move {
+            if first {
+                together.wait().await;
+            }
+            Ok(Self::answer(request.headers()["x-amz-date"].to_str().unwrap()))
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn calls_side_by_side_each_correct_their_clock() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let together = Arc::new(tokio::sync::Barrier::new(SIDE_BY_SIDE));
+    let client = client(Ahead { together, sent: Arc::clone(&sent) });
+    let calls = (0..SIDE_BY_SIDE).map(|_| client.invoke("x").send());
+    let answers = futures::future::join_all(calls).await;
+    let failed: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    assert!(failed.is_empty(), "{} of {SIDE_BY_SIDE}: {}", failed.len(), failed[0]);
+    assert_eq!(sent.load(Ordering::SeqCst), 2 * SIDE_BY_SIDE);
+    // The correction stays, and is not made twice.
+    client.invoke("x").send().await.unwrap();
+    assert_eq!(sent.load(Ordering::SeqCst), 2 * SIDE_BY_SIDE + 1);
+}
+
 #[test]
 fn what_callers_move_between_threads_may_be_moved() {
     fn send<T: Send>(_: &T) {}
