@@ -124,7 +124,7 @@ impl Core {
                         Some(first) => first,
                         None => build()?,
                     };
-                    match self.attempt(&call, next, &authorization, end).await {
+                    match self.attempt(&call, next, &authorization, started, end).await {
                         Ok(response) => {
                             answer = Some(response);
                             calls.answered();
@@ -194,9 +194,16 @@ impl Core {
         call: &Call<'_>,
         mut request: Request<Bytes>,
         authorization: &Authorization,
+        started: Instant,
         end: Option<Instant>,
     ) -> Result<Response<Body>, (Error, bool)> {
         let plain = |error| (error, false);
+        if let Some(end) = end
+            && Instant::now() >= end
+        {
+            let total = end.saturating_duration_since(started);
+            return Err(plain(Error::timeout(Limit::Total, total, Delivery::NotSent)));
+        }
         // Calls side by side may correct the clock meanwhile: this attempt answers for its own.
         let skew = self.shared.skew.load(Ordering::Relaxed);
         self.authorizer
@@ -207,12 +214,12 @@ impl Core {
             first_byte: call.timeouts.first_byte,
             end,
         };
-        let started = Instant::now();
+        let sent_at = Instant::now();
         let mut response = self
             .transport
             .send(request, limits)
             .await
-            .map_err(|error| plain(self.not_answered(error, call, started)))?;
+            .map_err(|error| plain(self.not_answered(error, call, sent_at)))?;
         let status = response.status();
         if status.is_success() {
             return match response.headers().get(header::CONTENT_ENCODING) {

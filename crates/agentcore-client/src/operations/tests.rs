@@ -44,6 +44,16 @@ impl HttpService for Script {
     }
 }
 
+#[tokio::test]
+async fn nothing_is_sent_once_the_call_must_have_ended() {
+    let script = Script::default();
+    let sent = Arc::clone(&script.sent);
+    let late = Timeouts::default().deadline(Instant::now());
+    let error = client(script).invoke("x").timeouts(late).send().await.unwrap_err();
+    assert_eq!((error.limit(), error.delivery()), (Some(Limit::Total), Delivery::NotSent));
+    assert_eq!(sent.load(Ordering::SeqCst), 0);
+}
+
 const SIDE_BY_SIDE: usize = 8;
 
 /// A service whose clock is 50 minutes ahead, and which hears the first calls all at once.
