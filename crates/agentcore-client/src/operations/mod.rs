@@ -60,6 +60,11 @@ fn now_ahead_by(skew: i64) -> SystemTime {
     if skew < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
 }
 
+/// How long the whole call was allowed to take, by `total` or by the deadline.
+fn total(started: Instant, end: Option<Instant>) -> Duration {
+    end.map_or(Duration::ZERO, |end| end.saturating_duration_since(started))
+}
+
 /// What one call brings along.
 pub(crate) struct Call<'a> {
     pub(crate) timeouts: Timeouts,
@@ -112,7 +117,7 @@ impl Core {
         let mut answer = None;
         loop {
             match calls.next() {
-                Step::NeedAuth => match self.authorization(&call.timeouts, end).await {
+                Step::NeedAuth => match self.authorization(&call.timeouts, started, end).await {
                     Ok(found) => {
                         authorization = found;
                         calls.authorised();
@@ -173,12 +178,13 @@ impl Core {
     async fn authorization(
         &self,
         timeouts: &Timeouts,
+        started: Instant,
         end: Option<Instant>,
     ) -> Result<Authorization> {
         let now = Instant::now();
         let (until, limit, after) = match (now.checked_add(timeouts.auth), end) {
-            (Some(until), Some(end)) if end < until => (end, Limit::Total, end - now),
-            (None, Some(end)) => (end, Limit::Total, end.saturating_duration_since(now)),
+            (Some(until), Some(e)) if e < until => (e, Limit::Total, total(started, end)),
+            (None, Some(e)) => (e, Limit::Total, total(started, end)),
             (until, _) => {
                 (until.unwrap_or(now + Duration::from_secs(86_400)), Limit::Auth, timeouts.auth)
             }
@@ -198,10 +204,8 @@ impl Core {
         end: Option<Instant>,
     ) -> Result<Response<Body>, (Error, bool)> {
         let plain = |error| (error, false);
-        if let Some(end) = end
-            && Instant::now() >= end
-        {
-            let total = end.saturating_duration_since(started);
+        if end.is_some_and(|end| Instant::now() >= end) {
+            let total = total(started, end);
             return Err(plain(Error::timeout(Limit::Total, total, Delivery::NotSent)));
         }
         // Calls side by side may correct the clock meanwhile: this attempt answers for its own.
@@ -214,12 +218,11 @@ impl Core {
             first_byte: call.timeouts.first_byte,
             end,
         };
-        let sent_at = Instant::now();
         let mut response = self
             .transport
             .send(request, limits)
             .await
-            .map_err(|error| plain(self.not_answered(error, call, sent_at)))?;
+            .map_err(|error| plain(self.not_answered(error, call, total(started, end))))?;
         let status = response.status();
         if status.is_success() {
             return match response.headers().get(header::CONTENT_ENCODING) {
@@ -266,7 +269,7 @@ impl Core {
     }
 
     /// Says what is known about a request that got no answer.
-    fn not_answered(&self, error: SendError, call: &Call<'_>, started: Instant) -> Error {
+    fn not_answered(&self, error: SendError, call: &Call<'_>, total: Duration) -> Error {
         let host = self.endpoint.host_header().to_str().unwrap_or("the host");
         match error {
             SendError::Refused(error) => error,
@@ -283,7 +286,7 @@ impl Core {
                 let after = match limit {
                     Limit::Connect => call.timeouts.connect,
                     Limit::FirstByte => call.timeouts.first_byte,
-                    _ => call.timeouts.total.unwrap_or_else(|| started.elapsed()),
+                    _ => total,
                 };
                 let delivery = if sent { Delivery::Unknown } else { Delivery::NotSent };
                 Error::timeout(limit, after, delivery)

@@ -54,6 +54,18 @@ async fn nothing_is_sent_once_the_call_must_have_ended() {
     assert_eq!(sent.load(Ordering::SeqCst), 0);
 }
 
+#[tokio::test]
+async fn a_deadline_that_passes_is_not_called_by_the_longer_total() {
+    let script = Script::default();
+    let timeout = SendError::Timeout { limit: Limit::Total, sent: true };
+    script.answers.lock().unwrap().push_back(Err(timeout));
+    let limits = Timeouts::default()
+        .total(Duration::from_secs(10))
+        .deadline(Instant::now() + Duration::from_millis(2_900));
+    let error = client(script).invoke("x").timeouts(limits).send().await.unwrap_err();
+    assert!(error.message().starts_with("total limit of 2"), "{error}");
+}
+
 const SIDE_BY_SIDE: usize = 8;
 
 /// A service whose clock is 50 minutes ahead, and which hears the first calls all at once.
