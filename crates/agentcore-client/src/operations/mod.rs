@@ -189,9 +189,12 @@ impl Core {
                 (until.unwrap_or(now + Duration::from_secs(86_400)), Limit::Auth, timeouts.auth)
             }
         };
-        tokio::time::timeout_at(until.into(), self.authorizer.authorization())
-            .await
-            .unwrap_or_else(|_| Err(Error::timeout(limit, after, Delivery::NotSent)))
+        let looked_up =
+            tokio::time::timeout_at(until.into(), self.authorizer.authorization()).await;
+        looked_up.unwrap_or_else(|_| {
+            let in_hand = if limit == Limit::Auth { self.authorizer.in_hand() } else { None };
+            in_hand.ok_or_else(|| Error::timeout(limit, after, Delivery::NotSent))
+        })
     }
 
     /// One attempt. The flag says that the service's clock explains the failure.
