@@ -93,7 +93,13 @@ impl Cause {
         let idempotent = rules.idempotent_verb || rules.policy.mode == Mode::Idempotent;
         match (error.kind(), error.status()) {
             (ErrorKind::Connect, _) if error.delivery() == Delivery::NotSent => Some(Self::NotSent),
-            (ErrorKind::Timeout, _) if error.limit() == Some(Limit::Connect) => Some(Self::NotSent),
+            // A transport of a user's own may say `connect` and yet that bytes have left.
+            (ErrorKind::Timeout, _)
+                if error.limit() == Some(Limit::Connect)
+                    && error.delivery() == Delivery::NotSent =>
+            {
+                Some(Self::NotSent)
+            }
             (_, Some(401)) if rules.token_provider => Some(Self::StaleToken),
             (_, Some(403)) if skewed && rules.data_plane => Some(Self::Skew),
             (ErrorKind::Service, Some(429)) if rules.data_plane => Some(Self::Throttled),

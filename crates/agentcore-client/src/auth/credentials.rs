@@ -15,6 +15,8 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 const REFRESH_AHEAD: Duration = Duration::from_secs(5 * 60);
 /// How long credentials are used that do not say when they expire; the AWS SDKs' own rule.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(15 * 60);
+/// A renewal that failed is tried again after this long, while the old credentials are good.
+const NEXT_RENEWAL: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct CachedCredentials {
@@ -54,6 +56,21 @@ impl CachedCredentials {
         cached.as_ref().filter(|c| now < c.refresh_at).map(|c| Arc::clone(&c.credentials))
     }
 
+    /// The cached credentials, for a renewal that failed or took too long: they are still good for
+    /// the minutes that they were to be renewed ahead. The next renewal is not tried at once, or
+    /// every call would wait for it in turn.
+    pub(super) fn until_they_expire(&self, now: SystemTime) -> Option<Arc<Credentials>> {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = cached.as_mut()?;
+        let expiry = cached.credentials.expiry().filter(|expiry| now < *expiry)?;
+        cached.refresh_at = expiry.min(now + NEXT_RENEWAL);
+        tracing::warn!(
+            target: "agentcore_client",
+            "could not renew the credentials, using the old ones until they expire"
+        );
+        Some(Arc::clone(&cached.credentials))
+    }
+
     pub(super) async fn get(&self) -> Result<Arc<Credentials>> {
         if let Some(credentials) = self.cached(SystemTime::now()) {
             return Ok(credentials);
@@ -73,20 +90,7 @@ impl CachedCredentials {
         let now = SystemTime::now();
         let credentials = match found.and_then(|found| check(found, now)) {
             Ok(credentials) => Arc::new(credentials),
-            Err(error) => {
-                // What is cached may still be good for the minutes that it was to be renewed ahead.
-                let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-                return match cached.as_ref() {
-                    Some(c) if c.credentials.expiry().is_some_and(|expiry| now < expiry) => {
-                        tracing::warn!(
-                            target: "agentcore_client",
-                            "could not renew the credentials, using the old ones until they expire"
-                        );
-                        Ok(Arc::clone(&c.credentials))
-                    }
-                    _ => Err(error),
-                };
-            }
+            Err(error) => return self.until_they_expire(now).ok_or(error),
         };
         let refresh_at = match credentials.expiry() {
             // Short-lived ones are renewed half-way instead of at every call.
@@ -257,6 +261,57 @@ mod tests {
     async fn expired_credentials_are_never_used() {
         let (_, cache) = counting(Some(0), usize::MAX);
         assert!(cache.get().await.unwrap_err().to_string().contains("expired"));
+    }
+
+    /// As if the time to renew had come.
+    fn make_stale(cache: &CachedCredentials) {
+        cache.cached.lock().unwrap().as_mut().unwrap().refresh_at = SystemTime::UNIX_EPOCH;
+    }
+
+    #[tokio::test]
+    async fn a_failed_renewal_is_not_repeated_by_every_call() {
+        let (calls, cache) = counting(Some(120), 1);
+        let first = cache.get().await.unwrap();
+        make_stale(&cache);
+        for _ in 0..3 {
+            assert!(Arc::ptr_eq(&cache.get().await.unwrap(), &first));
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+
+    #[derive(Debug)]
+    struct OnceThenMute(AtomicUsize);
+
+    impl ProvideCredentials for OnceThenMute {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(async {
+                if self.0.fetch_add(1, Ordering::SeqCst) > 0 {
+                    std::future::pending::<()>().await;
+                }
+                let expiry = SystemTime::now() + Duration::from_secs(120);
+                Ok(Credentials::new("AK", "SK", None, Some(expiry), "test"))
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_renewal_that_never_ends_is_not_waited_for_again() {
+        let provider = SharedCredentialsProvider::new(OnceThenMute(AtomicUsize::new(0)));
+        let cache = CachedCredentials::from_provider(provider);
+        assert!(cache.until_they_expire(SystemTime::now()).is_none());
+        let first = cache.get().await.unwrap();
+        make_stale(&cache);
+        let limit = Duration::from_millis(20);
+        assert!(tokio::time::timeout(limit, cache.get()).await.is_err());
+        let now = SystemTime::now();
+        assert!(Arc::ptr_eq(&cache.until_they_expire(now).unwrap(), &first));
+        assert!(cache.until_they_expire(now + Duration::from_secs(121)).is_none());
+        make_stale(&cache);
+        cache.until_they_expire(now).unwrap();
+        assert!(Arc::ptr_eq(&cache.get().await.unwrap(), &first));
     }
 
     #[tokio::test]

@@ -55,13 +55,16 @@ pub(crate) struct Shared {
     skew: AtomicI64,
 }
 
-impl Shared {
-    fn now(&self) -> SystemTime {
-        let skew = self.skew.load(Ordering::Relaxed);
-        let by = Duration::from_secs(skew.unsigned_abs());
-        let now = SystemTime::now();
-        if skew < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
-    }
+/// The service's time, if its clock is this many seconds ahead of ours.
+fn now_ahead_by(skew: i64) -> SystemTime {
+    let by = Duration::from_secs(skew.unsigned_abs());
+    let now = SystemTime::now();
+    if skew < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
+}
+
+/// How long the whole call was allowed to take, by `total` or by the deadline.
+fn total(started: Instant, end: Option<Instant>) -> Duration {
+    end.map_or(Duration::ZERO, |end| end.saturating_duration_since(started))
 }
 
 /// What one call brings along.
@@ -112,7 +115,7 @@ impl Core {
         let mut answer = None;
         loop {
             match calls.next() {
-                Step::NeedAuth => match self.authorization(&call.timeouts, end).await {
+                Step::NeedAuth => match self.authorization(&call.timeouts, started, end).await {
                     Ok(found) => {
                         authorization = found;
                         calls.authorised();
@@ -124,7 +127,7 @@ impl Core {
                         Some(first) => first,
                         None => build()?,
                     };
-                    match self.attempt(&call, next, &authorization, end).await {
+                    match self.attempt(&call, next, &authorization, started, end).await {
                         Ok(response) => {
                             answer = Some(response);
                             calls.answered();
@@ -173,19 +176,23 @@ impl Core {
     async fn authorization(
         &self,
         timeouts: &Timeouts,
+        started: Instant,
         end: Option<Instant>,
     ) -> Result<Authorization> {
         let now = Instant::now();
         let (until, limit, after) = match (now.checked_add(timeouts.auth), end) {
-            (Some(until), Some(end)) if end < until => (end, Limit::Total, end - now),
-            (None, Some(end)) => (end, Limit::Total, end.saturating_duration_since(now)),
+            (Some(until), Some(e)) if e < until => (e, Limit::Total, total(started, end)),
+            (None, Some(e)) => (e, Limit::Total, total(started, end)),
             (until, _) => {
                 (until.unwrap_or(now + Duration::from_secs(86_400)), Limit::Auth, timeouts.auth)
             }
         };
-        tokio::time::timeout_at(until.into(), self.authorizer.authorization())
-            .await
-            .unwrap_or_else(|_| Err(Error::timeout(limit, after, Delivery::NotSent)))
+        let looked_up =
+            tokio::time::timeout_at(until.into(), self.authorizer.authorization()).await;
+        looked_up.unwrap_or_else(|_| {
+            let in_hand = if limit == Limit::Auth { self.authorizer.in_hand() } else { None };
+            in_hand.ok_or_else(|| Error::timeout(limit, after, Delivery::NotSent))
+        })
     }
 
     /// One attempt. The flag says that the service's clock explains the failure.
@@ -194,23 +201,29 @@ impl Core {
         call: &Call<'_>,
         mut request: Request<Bytes>,
         authorization: &Authorization,
+        started: Instant,
         end: Option<Instant>,
     ) -> Result<Response<Body>, (Error, bool)> {
         let plain = |error| (error, false);
+        if end.is_some_and(|end| Instant::now() >= end) {
+            let total = total(started, end);
+            return Err(plain(Error::timeout(Limit::Total, total, Delivery::NotSent)));
+        }
+        // Calls side by side may correct the clock meanwhile: this attempt answers for its own.
+        let skew = self.shared.skew.load(Ordering::Relaxed);
         self.authorizer
-            .apply(authorization, &mut request, &self.region, self.shared.now())
+            .apply(authorization, &mut request, &self.region, now_ahead_by(skew))
             .map_err(plain)?;
         let limits = SendLimits {
             connect: call.timeouts.connect,
             first_byte: call.timeouts.first_byte,
             end,
         };
-        let started = Instant::now();
         let mut response = self
             .transport
             .send(request, limits)
             .await
-            .map_err(|error| plain(self.not_answered(error, call, started)))?;
+            .map_err(|error| plain(self.not_answered(error, call, total(started, end))))?;
         let status = response.status();
         if status.is_success() {
             return match response.headers().get(header::CONTENT_ENCODING) {
@@ -241,23 +254,23 @@ impl Core {
             response.headers(),
             &body,
         );
-        let skew = match self.authorizer.kind() {
+        let further = match self.authorizer.kind() {
             AuthKind::SigV4 => service_error::clock_skew(
                 status,
                 error.service_code(),
                 response.headers().get(header::DATE),
-                self.shared.now(),
+                now_ahead_by(skew),
             ),
             _ => None,
         };
-        if let Some(skew) = skew {
-            self.shared.skew.fetch_add(skew, Ordering::Relaxed);
+        if let Some(further) = further {
+            self.shared.skew.store(skew.saturating_add(further), Ordering::Relaxed);
         }
-        Err((error, skew.is_some()))
+        Err((error, further.is_some()))
     }
 
     /// Says what is known about a request that got no answer.
-    fn not_answered(&self, error: SendError, call: &Call<'_>, started: Instant) -> Error {
+    fn not_answered(&self, error: SendError, call: &Call<'_>, total: Duration) -> Error {
         let host = self.endpoint.host_header().to_str().unwrap_or("the host");
         match error {
             SendError::Refused(error) => error,
@@ -274,7 +287,7 @@ impl Core {
                 let after = match limit {
                     Limit::Connect => call.timeouts.connect,
                     Limit::FirstByte => call.timeouts.first_byte,
-                    _ => call.timeouts.total.unwrap_or_else(|| started.elapsed()),
+                    _ => total,
                 };
                 let delivery = if sent { Delivery::Unknown } else { Delivery::NotSent };
                 Error::timeout(limit, after, delivery)
@@ -324,3 +337,6 @@ async fn error_body(body: &mut Body, end: Option<Instant>) -> Bytes {
     }
     Bytes::from(read)
 }
+
+#[cfg(test)]
+mod tests;

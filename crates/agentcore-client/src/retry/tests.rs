@@ -162,3 +162,10 @@ fn a_call_of_which_one_attempt_may_have_run_may_have_run() {
     let Step::Done(result) = calls.next() else { panic!("not over") };
     assert_eq!(result.unwrap_err().delivery(), Delivery::Unknown);
 }
+
+#[test]
+fn a_limit_counts_as_not_sent_only_where_nothing_was_sent() {
+    let sent = || Error::timeout(Limit::Connect, Duration::from_secs(1), Delivery::Unknown);
+    assert_eq!(attempts(PLANE, false, sent).0, 1);
+    assert_eq!(attempts(PLANE, false, || timeout(Limit::Connect)).0, 4);
+}

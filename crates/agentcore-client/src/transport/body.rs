@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::hyper::{Conn, Pool};
 use crate::error::Limit;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
+type BoxStream = Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
 
 /// How soon to look again when bytes wait in the kernel that the run-time has not told us of.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -29,8 +30,13 @@ pub struct Body {
 }
 
 enum Source {
-    Connection { incoming: Incoming, conn: Box<Conn>, pool: Arc<Pool> },
-    Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>),
+    Connection {
+        incoming: Incoming,
+        conn: Box<Conn>,
+        pool: Arc<Pool>,
+    },
+    /// Never locked: the lock only makes it `Sync`, as the other sources are.
+    Stream(Mutex<BoxStream>),
     Whole(Bytes),
     Ended,
 }
@@ -61,7 +67,7 @@ impl Body {
     pub fn from_stream(
         stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
     ) -> Self {
-        Self::from_source(Source::Stream(Box::pin(stream)))
+        Self::from_source(Source::Stream(Mutex::new(Box::pin(stream))))
     }
 
     pub(super) fn incoming(incoming: Incoming, conn: Box<Conn>, pool: Arc<Pool>) -> Self {
@@ -123,6 +129,7 @@ impl Source {
                 }
             },
             Self::Stream(stream) => {
+                let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
                 stream.as_mut().poll_next(cx).map(|next| next.map(|n| n.map_err(BodyError::Broken)))
             }
             Self::Whole(bytes) => {

@@ -17,6 +17,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::runtime;
 
 use super::body::Body;
 use super::connect::{ConnectOptions, Connector};
@@ -81,10 +82,12 @@ impl Idle {
 impl Pool {
     /// The connection that was used last, if it is still good.
     fn take(&self, target: &Target) -> Option<Box<Conn>> {
+        let here = this_runtime();
+        let fits = |conn: &Conn| conn.target == *target && conn.runtime == here;
         loop {
             let idle = {
                 let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                let at = pool.iter().rposition(|idle| idle.conn.target == *target)?;
+                let at = pool.iter().rposition(|idle| fits(&idle.conn))?;
                 pool.remove(at)
             };
             let fresh = idle.is_fresh();
@@ -118,6 +121,9 @@ impl Pool {
 /// One connection, with the half that sends and the half that must be polled.
 pub(super) struct Conn {
     target: Target,
+    /// The run-time that knows the socket. On another one the request would leave and its answer
+    /// never be seen, unless somebody happens to drive the first.
+    runtime: Option<runtime::Id>,
     sender: http1::SendRequest<Full<Bytes>>,
     io: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
     ended: bool,
@@ -240,7 +246,8 @@ async fn connect(
     let opening = async {
         let (stream, probe) = pool.connector.connect(uri).await?;
         let (sender, io) = http1::handshake(TokioIo::new(stream)).await?;
-        Ok(Box::new(Conn { target, sender, io, ended: false, gate: None, probe }))
+        let runtime = this_runtime();
+        Ok(Box::new(Conn { target, runtime, sender, io, ended: false, gate: None, probe }))
     };
     let now = Instant::now();
     let (until, limit) = due(now, limits.connect, Limit::Connect, limits.end);
@@ -249,6 +256,10 @@ async fn connect(
         Ok(Err(cause)) => Err(SendError::Connect(cause)),
         Err(_) => Err(SendError::Timeout { limit, sent: false }),
     }
+}
+
+fn this_runtime() -> Option<runtime::Id> {
+    runtime::Handle::try_current().ok().map(|handle| handle.id())
 }
 
 /// Which of a limit and the end of the whole call comes first.
@@ -315,6 +326,61 @@ mod tests {
         assert_eq!(due(now, s(5), Limit::Connect, Some(now + s(9))), (now + s(5), Limit::Connect));
         assert_eq!(due(now, s(5), Limit::Connect, Some(now + s(2))), (now + s(2), Limit::Total));
         assert!(due(now, Duration::MAX, Limit::FirstByte, None).0 > now + s(86_400));
+    }
+
+    /// Answers every request on every connection, on threads of its own.
+    fn server() -> std::net::SocketAddr {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                std::thread::spawn(move || {
+                    let mut head = Vec::new();
+                    let mut byte = [0];
+                    while stream.read(&mut byte).is_ok_and(|n| n == 1) {
+                        head.push(byte[0]);
+                        if head.ends_with(b"\r\n\r\n") {
+                            head.clear();
+                            stream
+                                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                                .unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    async fn get(service: &HyperService, address: std::net::SocketAddr) -> Result<(), SendError> {
+        let request = Request::builder()
+            .uri(format!("http://{address}/"))
+            .header("host", address.to_string())
+            .body(Bytes::new())
+            .unwrap();
+        let limit = Duration::from_secs(2);
+        let limits = SendLimits { connect: limit, first_byte: limit, end: None };
+        let mut answer = service.send(request, limits).await?;
+        while let Some(chunk) = poll_fn(|cx| answer.body_mut().poll_chunk(cx)).await {
+            chunk.unwrap();
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_connection_is_used_again_on_its_own_runtime_only() {
+        let address = server();
+        let service = HyperService::new(ConnectOptions::default());
+        let runtime = || runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (first, second) = (runtime(), runtime());
+        first.block_on(get(&service, address)).unwrap();
+        // Nobody drives the first one any more, and its sockets are known to it alone.
+        second.block_on(get(&service, address)).unwrap();
+        assert_eq!(service.0.idle.lock().unwrap().len(), 2);
+        first.block_on(get(&service, address)).unwrap();
+        assert_eq!(service.0.idle.lock().unwrap().len(), 2);
     }
 
     #[test]
