@@ -46,7 +46,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    #[cfg(any(test, feature = "internals"))]
+    #[cfg(feature = "internals")]
     pub(crate) const ALL: [Self; 6] = [
         Self::Invoke,
         Self::Command,

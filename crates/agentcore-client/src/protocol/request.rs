@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use serde::Serialize;
 
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::protocol::endpoint::{Endpoint, TargetKind};
 use crate::protocol::headers::{self, header_value, validate_caller_header};
 use crate::protocol::session::SessionId;
