@@ -88,24 +88,12 @@ docs-check:
 bench: ## criterion benches; ARGS is a filter
 	$(CARGO) bench --locked -p agentcore-benches -- $(ARGS)
 
-# Coverage-guided fuzzing on a stable toolchain: the flags that cargo-fuzz sets, without a
-# sanitizer (there is no unsafe code to sanitise). `cargo +nightly fuzz run` works as well.
-FUZZ_FLAGS := --cfg fuzzing -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sancov-module \
-  -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
-  -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
-
+# How it works on a stable toolchain stands in the folder's README.md.
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZ_SECONDS seconds (5); TARGET= picks one
-	@if [ -z "$(FUZZ_TARGETS)" ]; then echo "fuzz: no targets in $(FUZZ)"; exit 0; fi; \
-	host=$$(rustc -vV | sed -n 's/^host: //p'); \
-	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --locked --release --manifest-path $(FUZZ)/Cargo.toml --target $$host; \
-	for target in $(or $(TARGET),$(FUZZ_TARGETS)); do \
-	  mkdir -p $(FUZZ)/corpus/$$target $(FUZZ)/artifacts/$$target; \
-	  seeds=$(FUZZ)/seeds/$$target; [ -d $$seeds ] || seeds=; \
+	@mkdir -p target; for target in $(or $(TARGET),$(FUZZ_TARGETS)); do \
 	  echo "fuzz: $$target, $(FUZZ_SECONDS) s"; \
-	  if ! $(FUZZ)/target/$$host/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
-	    -artifact_prefix=$(FUZZ)/artifacts/$$target/ $(FUZZ)/corpus/$$target $$seeds >target/fuzz.log 2>&1; \
-	  then tail -n 40 target/fuzz.log; exit 1; fi; \
+	  $(FUZZ)/run.sh $$target $(FUZZ_SECONDS) >target/fuzz.log 2>&1 || { tail -n 40 target/fuzz.log; exit 1; }; \
 	  tail -n 1 target/fuzz.log; \
 	done
 

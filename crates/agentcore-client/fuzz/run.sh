@@ -12,7 +12,7 @@ export RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
 # With --target, the flags stay away from build scripts.
-cargo build --release --target "$host" --bin "$target"
+cargo build --locked --quiet --release --target "$host" --bin "$target"
 
 mkdir -p "corpus/$target" "artifacts/$target"
 # The stream vectors are seeds for whatever reads streams.
@@ -21,5 +21,5 @@ case $target in sse|text) seeds=../../../tests/vectors/streams ;; esac
 dict=
 [ -f "$target.dict" ] && dict="-dict=$target.dict"
 # shellcheck disable=SC2086
-exec "$build/$host/release/$target" -max_total_time="$seconds" -max_len=4096 \
+exec "$build/$host/release/$target" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
     -artifact_prefix="artifacts/$target/" $dict "corpus/$target" $seeds

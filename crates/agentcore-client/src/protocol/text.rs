@@ -19,7 +19,8 @@ mod tests;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TextFormat {
-    /// Finds out from the stream itself; [`TextExtractor`] says how.
+    /// Finds out from the stream itself: the first shape that yields text is kept for the stream,
+    /// so that a token sent in two shapes, or the whole text at the end, is not said twice.
     #[default]
     Auto,
     /// JSON strings: `"Hel"`. What the Python kit makes of a string.
