@@ -8,7 +8,7 @@ use agentcore_client::{
     Timeouts,
 };
 use agentcore_local::{Agent, LocalDataPlane};
-use agentcore_tests::{client, seen, short, start};
+use agentcore_tests::{client, seen, start};
 use serde_json::{Value, json};
 
 use crate::moments;
@@ -200,29 +200,29 @@ async fn an_exception_before_and_during_a_stream() {
 async fn a_slow_answer() {
     let setup = setup().await;
     for (way, client) in setup.both() {
-        let slow = |case: &str, timeouts| {
-            client.invoke(json!({"case": case, "seconds": 1.5, "key": way})).timeouts(timeouts)
+        let slow = |case: &str, seconds, timeouts| {
+            client.invoke(json!({"case": case, "seconds": seconds, "key": way})).timeouts(timeouts)
         };
         let patient = Timeouts::default().first_byte(PATIENCE);
         let begun = Instant::now();
-        let reply = slow("slow", patient).send().await.unwrap();
+        let reply = slow("slow", 1.5, patient).send().await.unwrap();
         assert_eq!(reply.json::<Value>().unwrap()["slept"], 1.5, "{way}");
         assert!(begun.elapsed() >= Duration::from_millis(1_400), "{way}");
+        let reply = slow("stream_slow", 0.5, patient).send().await.unwrap();
+        assert_eq!(reply.text(), Some("late"), "{way}");
 
         // The answer is not waited for; the agent runs on, and is not asked again.
-        let error = slow("slow", short()).send().await.unwrap_err();
+        let limit = Duration::from_secs(1);
+        let error = slow("slow", 60.0, patient.first_byte(limit)).send().await.unwrap_err();
         assert_eq!(seen(&error), ("Timeout", "unknown", None), "{way}: {error}");
         assert_eq!(error.attempts().len(), 1, "{way}");
 
         // Only the head comes at once: a stream has begun, and then falls silent.
-        let limits = Timeouts::default().first_byte(PATIENCE).idle(Duration::from_millis(300));
-        let mut stream = slow("stream_slow", limits).stream().await.unwrap();
+        let mut stream = slow("stream_slow", 60.0, patient.idle(limit)).stream().await.unwrap();
         let (texts, _, error) = drain(&mut stream).await;
         assert_eq!(seen(&error.unwrap()), ("Timeout", "accepted", Some(200)), "{way}");
         assert_eq!((texts.len(), stream.end()), (0, Some(StreamEnd::IdleTimeout)), "{way}");
 
-        let reply = slow("stream_slow", patient).send().await.unwrap();
-        assert_eq!(reply.text(), Some("late"), "{way}");
         assert_eq!(setup.runs(way, "slow").await, 2, "{way}");
         assert_eq!(setup.runs(way, "stream_slow").await, 2, "{way}");
     }
