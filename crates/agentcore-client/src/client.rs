@@ -103,7 +103,8 @@ pub struct ClientBuilder {
     qualifier: Option<String>,
     region: Option<String>,
     endpoint_url: Option<String>,
-    invocation_url: Option<String>,
+    /// Its query may be a secret.
+    invocation_url: Option<SecretUrl>,
     local_url: Option<String>,
     use_fips: Option<bool>,
     use_dualstack: Option<bool>,
@@ -121,7 +122,7 @@ pub struct ClientBuilder {
     environment: Environment,
 }
 
-/// A URL that may hold a password.
+/// A URL that may hold a password or a key.
 #[derive(Clone)]
 struct SecretUrl(String);
 
@@ -201,7 +202,7 @@ impl ClientBuilder {
     /// The whole URL of the invocation, to which nothing is appended: a custom domain. Use it with
     /// bearer auth, since a signature is made for the host that the agent runtime sees.
     pub fn invocation_url(mut self, url: impl Into<String>) -> Self {
-        self.invocation_url = Some(url.into());
+        self.invocation_url = Some(SecretUrl(url.into()));
         self
     }
 
@@ -422,7 +423,7 @@ impl ClientBuilder {
                 .use_dualstack
                 .unwrap_or_else(|| env.flag("AWS_USE_DUALSTACK_ENDPOINT")),
             endpoint_url,
-            invocation_url: self.invocation_url.clone(),
+            invocation_url: self.invocation_url.as_ref().map(|url| url.0.clone()),
             local_url,
             allow_http_hosts,
         }

@@ -30,7 +30,7 @@ pub(crate) const SIGNING_NAME: &str = "bedrock-agentcore";
 #[derive(Clone, Debug)]
 pub struct Auth(Scheme);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Scheme {
     DefaultChain,
     Credentials(SharedCredentialsProvider),
@@ -39,15 +39,22 @@ enum Scheme {
     None,
 }
 
+/// By name alone: what a provider of a user's own shows of itself may well be a secret.
+impl fmt::Debug for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DefaultChain => "DefaultChain",
+            Self::Credentials(_) => "Credentials([redacted])",
+            Self::Bearer(_) => "Bearer([redacted])",
+            Self::BearerProvider(_) => "BearerProvider([redacted])",
+            Self::None => "None",
+        })
+    }
+}
+
 /// A token that was handed over and not checked yet.
 #[derive(Clone)]
 struct Unchecked(Arc<str>);
-
-impl fmt::Debug for Unchecked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
 
 impl Auth {
     /// AWS credentials from where the AWS SDKs find them: environment variables, then (with the
@@ -122,13 +129,17 @@ impl Auth {
 }
 
 /// Checked auth: gives an [`Authorization`] for each attempt.
-#[derive(Debug)]
 pub(crate) struct Authorizer {
     source: Source,
     keys: KeyCache,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for Authorizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authorizer({:?})", self.kind())
+    }
+}
+
 enum Source {
     SigV4(CachedCredentials),
     Bearer(Token),

@@ -163,3 +163,35 @@ fn what_callers_move_between_threads_may_be_moved() {
     send(&client.invoke("x").stream());
     send(&client.stop_session(SessionId::generate()).send());
 }
+
+#[derive(Debug)]
+#[allow(dead_code, reason = "what a user's own provider may hold and show")]
+struct Chatty {
+    token: &'static str,
+}
+
+impl crate::ProvideToken for Chatty {
+    fn provide_token(
+        &self,
+    ) -> BoxFuture<'_, Result<String, Box<dyn std::error::Error + Send + Sync>>> {
+        std::future::ready(Ok(self.token.to_owned())).boxed()
+    }
+}
+
+#[test]
+fn neither_a_providers_own_debug_nor_a_query_shows_a_secret() {
+    let auth = Auth::bearer_provider(Chatty { token: "t0k3n" });
+    let builder = Client::builder(ARN)
+        .environment(Environment::empty())
+        .invocation_url("https://agent.example/?key=t0k3n")
+        .auth(auth.clone());
+    let client = builder.clone().build().unwrap();
+    for shown in [
+        format!("{auth:?}"),
+        format!("{builder:?}"),
+        format!("{client:?}"),
+        format!("{:?}", client.with_options()),
+    ] {
+        assert!(!shown.contains("t0k3n"), "{shown}");
+    }
+}
