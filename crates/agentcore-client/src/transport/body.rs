@@ -102,7 +102,14 @@ impl Body {
                 Limit::Idle if self.source.is_stirred() => {
                     return self.clock.look_again(cx);
                 }
-                limit => Some(Err(BodyError::Timeout(limit))),
+                // What came in the meantime has been read by that look into the socket.
+                limit => match self.source.poll(cx) {
+                    Poll::Ready(polled) if limit == Limit::Idle => {
+                        self.clock.waiting_since = None;
+                        polled
+                    }
+                    _ => Some(Err(BodyError::Timeout(limit))),
+                },
             },
         };
         match &polled {
