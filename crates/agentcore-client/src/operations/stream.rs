@@ -344,7 +344,10 @@ impl AgentStream {
 
 impl Drop for AgentStream {
     fn drop(&mut self) {
-        if self.receiver.end.is_none() || self.receiver.end == Some(StreamEnd::IdleTimeout) {
+        // At a limit of ours it is this side that hung up on an agent which may go on.
+        if let None | Some(StreamEnd::IdleTimeout | StreamEnd::TotalTimeout | StreamEnd::TooLarge) =
+            self.receiver.end
+        {
             self.let_go();
         }
     }

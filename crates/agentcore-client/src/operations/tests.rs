@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
-use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 
 use super::*;
 use crate::{Auth, Client, Credentials, Environment, SendLimits};
@@ -193,5 +193,34 @@ fn neither_a_providers_own_debug_nor_a_query_shows_a_secret() {
         format!("{:?}", client.with_options()),
     ] {
         assert!(!shown.contains("t0k3n"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn stop_on_close_also_follows_the_limits_at_which_this_side_hangs_up() {
+    let hangs_up =
+        [(Timeouts::default().total(Duration::from_millis(50)), 1 << 20), (Timeouts::default(), 4)];
+    for (timeouts, limit) in hangs_up {
+        let script = Script::default();
+        let sent = Arc::clone(&script.sent);
+        let chunk = Bytes::from_static(b"data: a\n\n");
+        let endless = futures::stream::iter([Ok(chunk)]).chain(futures::stream::pending()).boxed();
+        let answer = Response::builder()
+            .header("content-type", "text/event-stream")
+            .body(Body::from_stream(endless))
+            .unwrap();
+        script.answers.lock().unwrap().push_back(Ok(answer));
+        let limits = Limits::default().answer(limit);
+        let client = client(script).with_options().limits(limits).build().unwrap();
+        let call = client.invoke("x").timeouts(timeouts).stop_on_close(true);
+        let mut stream = call.stream().await.unwrap();
+        while let Ok(event) = stream.try_next().await {
+            assert!(event.is_some());
+        }
+        drop(stream);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(sent.load(Ordering::SeqCst), 2, "the invocation and its stop");
     }
 }
