@@ -170,7 +170,8 @@ fn stop_later(core: Arc<Core>) -> Option<OnDrop> {
     let runtime = tokio::runtime::Handle::try_current().ok()?;
     Some(Box::new(move |session| {
         runtime.spawn(async move {
-            if let Err(error) = super::stop::StopSession::new(core, session).send().await {
+            let stop = super::stop::StopSession::new(core, session).without_deadline();
+            if let Err(error) = stop.send().await {
                 tracing::warn!(target: "agentcore_client", %error, "could not stop the session");
             }
         });

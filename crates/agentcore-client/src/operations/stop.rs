@@ -31,6 +31,12 @@ impl StopSession {
         Self { timeouts, retry: core.retry, core, session }
     }
 
+    /// For a stop that nobody waits for, when the client's deadline may be why it is needed.
+    pub(super) fn without_deadline(mut self) -> Self {
+        self.timeouts.deadline = None;
+        self
+    }
+
     /// Other time limits for this call.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;

@@ -198,8 +198,11 @@ fn neither_a_providers_own_debug_nor_a_query_shows_a_secret() {
 
 #[tokio::test]
 async fn stop_on_close_also_follows_the_limits_at_which_this_side_hangs_up() {
-    let hangs_up =
-        [(Timeouts::default().total(Duration::from_millis(50)), 1 << 20), (Timeouts::default(), 4)];
+    let hangs_up = [
+        (Timeouts::default().total(Duration::from_millis(50)), 1 << 20),
+        (Timeouts::default(), 4),
+        (Timeouts::default().deadline(Instant::now() + Duration::from_millis(300)), 1 << 20),
+    ];
     for (timeouts, limit) in hangs_up {
         let script = Script::default();
         let sent = Arc::clone(&script.sent);
@@ -211,8 +214,8 @@ async fn stop_on_close_also_follows_the_limits_at_which_this_side_hangs_up() {
             .unwrap();
         script.answers.lock().unwrap().push_back(Ok(answer));
         let limits = Limits::default().answer(limit);
-        let client = client(script).with_options().limits(limits).build().unwrap();
-        let call = client.invoke("x").timeouts(timeouts).stop_on_close(true);
+        let client = client(script).with_options().limits(limits).timeouts(timeouts).build();
+        let call = client.unwrap().invoke("x").stop_on_close(true);
         let mut stream = call.stream().await.unwrap();
         while let Ok(event) = stream.try_next().await {
             assert!(event.is_some());
