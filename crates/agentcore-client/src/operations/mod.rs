@@ -6,6 +6,7 @@ pub(crate) mod invoke;
 pub(crate) mod stop;
 pub(crate) mod stream;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -30,7 +31,6 @@ const ERROR_BODY: usize = 64 << 10;
 const ERROR_BODY_TIME: Duration = Duration::from_secs(10);
 
 /// What all calls of a client share.
-#[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) transport: Arc<dyn HttpService>,
     pub(crate) authorizer: Arc<Authorizer>,
@@ -45,6 +45,20 @@ pub(crate) struct Core {
     pub(crate) text_format: TextFormat,
     pub(crate) user_agent: HeaderValue,
     pub(crate) shared: Arc<Shared>,
+}
+
+/// Without the URL as a whole, whose query may be a secret.
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("endpoint", &self.endpoint)
+            .field("qualifier", &self.qualifier)
+            .field("authorizer", &self.authorizer)
+            .field("timeouts", &self.timeouts)
+            .field("retry", &self.retry)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What siblings of a client share, too.
