@@ -22,8 +22,7 @@ fn main() -> Result<()> {
         Some("mock") => return Ok(mock::serve()?),
         Some("streams-raw") => return hold_raw(),
         Some("streams-ours") => return hold_ours(),
-        Some("loop-ours") => return loop_ours(),
-        Some("loop-raw") => return loop_raw(),
+        Some(role) if role.starts_with("loop-") => return alone(&role["loop-".len()..]),
         _ => {}
     }
     let mock = Mock::start()?;
@@ -240,16 +239,17 @@ fn hold_ours() -> Result<()> {
     })
 }
 
-fn loop_ours() -> Result<()> {
+/// One contestant alone, for a profiler: `loop-ours-64 ADDRESS 100000`.
+fn alone(contestant: &str) -> Result<()> {
     let bench = Bench::new(&address_argument()?)?;
-    let n: u64 = std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(1000);
-    println!("ours {:?}", bench.calls(n) / n as u32);
-    Ok(())
-}
-
-fn loop_raw() -> Result<()> {
-    let bench = Bench::new(&address_argument()?)?;
-    let n: u64 = std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(1000);
-    println!("raw {:?}", bench.raw_calls(n) / n as u32);
+    let n: u64 = std::env::args().nth(2).ok_or("how many?")?.parse()?;
+    let spent = match contestant {
+        "raw" => bench.raw_calls(n),
+        "ours" => bench.calls(n),
+        "raw-64" => bench.raw_64(n),
+        "ours-64" => bench.calls_64(n),
+        _ => return Err("which contestant?".into()),
+    };
+    println!("{contestant} {:.1} us", spent.as_secs_f64() * 1e6 / n as f64);
     Ok(())
 }

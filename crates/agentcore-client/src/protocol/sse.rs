@@ -145,7 +145,7 @@ impl SseDecoder {
         if self.failed {
             return;
         }
-        if self.pos == self.chunk.len() {
+        if self.pos == self.chunk.len() && self.queue.is_empty() {
             self.read(chunk);
         } else {
             self.queue.push_back(chunk);
@@ -163,6 +163,7 @@ impl SseDecoder {
             if self.pending == 0 {
                 if let Some(range) = self.short_way() {
                     let data = self.slice(range);
+                    self.let_go();
                     return Ok(Some(SseEvent { event: None, id: None, retry: None, data }));
                 }
                 if self.pos == self.chunk.len() && self.queue.is_empty() {
@@ -171,7 +172,10 @@ impl SseDecoder {
                 }
             }
             match self.step()? {
-                Step::Event(event) => return Ok(Some(event)),
+                Step::Event(event) => {
+                    self.let_go();
+                    return Ok(Some(event));
+                }
                 Step::NeedMore => return Ok(None),
                 Step::Again => {}
             }
@@ -326,6 +330,14 @@ impl SseDecoder {
                 self.read(Bytes::new());
                 Ok(Step::NeedMore)
             }
+        }
+    }
+
+    /// A chunk that was read to its end is memory that the connection can use again.
+    #[inline]
+    fn let_go(&mut self) {
+        if self.pos == self.chunk.len() {
+            self.read(Bytes::new());
         }
     }
 

@@ -28,6 +28,9 @@ use crate::error::{Error, Limit};
 
 /// Connections that were idle for longer are not used again.
 const POOL_IDLE: Duration = Duration::from_secs(20);
+/// A connection that was idle for less needs no look into the kernel: an end that the other side
+/// sent meanwhile would still be on its way.
+const NOT_IDLE: Duration = Duration::from_millis(1);
 /// Idle connections beyond this many are closed instead of kept.
 const POOL_SIZE: usize = 256;
 
@@ -73,9 +76,10 @@ struct Idle {
 }
 
 impl Idle {
-    fn is_fresh(&self) -> bool {
-        self.since.elapsed() < POOL_IDLE
-            && self.since_by_the_wall.elapsed().is_ok_and(|idle| idle < POOL_IDLE)
+    /// By both clocks; a wall clock that was set back counts as much time.
+    fn idle_for(&self) -> Duration {
+        let by_the_wall = self.since_by_the_wall.elapsed().unwrap_or(POOL_IDLE);
+        self.since.elapsed().max(by_the_wall)
     }
 }
 
@@ -90,9 +94,9 @@ impl Pool {
                 let at = pool.iter().rposition(|idle| fits(&idle.conn))?;
                 pool.remove(at)
             };
-            let fresh = idle.is_fresh();
+            let idle_for = idle.idle_for();
             let mut conn = idle.conn;
-            if fresh && conn.is_alive() {
+            if idle_for < NOT_IDLE || (idle_for < POOL_IDLE && conn.is_alive()) {
                 return Some(conn);
             }
         }
@@ -107,7 +111,7 @@ impl Pool {
         let mut stale = Vec::new();
         let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // The oldest stand first.
-        let dead = pool.iter().take_while(|idle| !idle.is_fresh()).count();
+        let dead = pool.iter().take_while(|idle| idle.idle_for() >= POOL_IDLE).count();
         let surplus = (pool.len() + 1).saturating_sub(POOL_SIZE);
         let leaving = dead.max(surplus);
         stale.extend(pool.drain(..leaving));

@@ -337,3 +337,24 @@ proptest! {
         prop_assert_eq!(decode(chunks).0, reference(&input));
     }
 }
+
+#[test]
+fn chunks_keep_their_order_however_events_are_taken_in_between() {
+    let mut decoder = SseDecoder::new(LIMIT);
+    decoder.push(Bytes::from_static(b"data: 1\n\n"));
+    decoder.push(Bytes::from_static(b"data: 2\n\n"));
+    assert_eq!(&*decoder.next_event().unwrap().unwrap().data, "1");
+    decoder.push(Bytes::from_static(b"data: 3\n\n"));
+    assert_eq!(&*decoder.next_event().unwrap().unwrap().data, "2");
+    assert_eq!(&*decoder.next_event().unwrap().unwrap().data, "3");
+    assert_eq!(decoder.next_event().unwrap(), None);
+}
+
+#[test]
+fn a_chunk_that_was_read_is_let_go_at_once() {
+    let chunk = Bytes::from(b"data: 1\n\n".to_vec());
+    let mut decoder = SseDecoder::new(LIMIT);
+    decoder.push(chunk.clone());
+    drop(decoder.next_event().unwrap().unwrap());
+    assert!(chunk.is_unique(), "the connection can use its memory again");
+}
