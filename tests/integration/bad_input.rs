@@ -175,6 +175,10 @@ fn the_environment_is_checked_like_arguments() {
     let allowed = ("AGENTCORE_ALLOW_HTTP_HOSTS", "other, agent");
     let local = env(&[("AGENTCORE_LOCAL_URL", "http://agent:8080"), allowed, token]);
     assert!(local.is_ok(), "a local agent switches tokens off");
+    // A proxy that only https targets use is nothing to a local agent.
+    let socks = ("HTTPS_PROXY", "socks5://proxy:1");
+    assert!(env(&[("AGENTCORE_LOCAL_URL", "http://127.0.0.1:8080"), socks]).is_ok());
+    refused("proxy", &env(&[("AGENT_RUNTIME_ARN", ARN), socks]).unwrap_err());
     // A Lambda always has a region, which never contradicts an ARN.
     assert!(env(&[("AGENT_RUNTIME_ARN", ARN), ("AWS_REGION", "eu-west-1")]).is_ok());
     // A token in the environment gives way to explicit credentials.

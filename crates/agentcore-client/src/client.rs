@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use http::uri::Scheme;
+
 use crate::auth::Auth;
 use crate::config::{Environment, Limits, Timeouts};
 use crate::error::{Error, Result};
@@ -313,12 +315,15 @@ impl ClientBuilder {
             None => self.region.clone(),
         };
         let authorizer = auth.into_authorizer(region.as_deref(), &env, SystemTime::now())?;
+        let invoke_uri = endpoint.uri(Operation::Invoke, qualifier.as_deref())?;
         let transport = match &self.transport {
             Some(transport) => Arc::clone(transport),
-            None => Arc::new(HyperService::new(self.connect_options(&env)?)),
+            None => {
+                let https = invoke_uri.scheme() == Some(&Scheme::HTTPS);
+                Arc::new(HyperService::new(self.connect_options(&env, https)?))
+            }
         };
         let user_agent = request::user_agent(self.user_agent.as_deref())?;
-        let invoke_uri = endpoint.uri(Operation::Invoke, qualifier.as_deref())?;
         Ok(Client {
             core: Arc::new(Core {
                 transport,
@@ -448,11 +453,13 @@ impl ClientBuilder {
         })
     }
 
-    fn connect_options(&self, env: &Environment) -> Result<ConnectOptions> {
+    /// The environment's proxy serves https targets only, so for others it is not even looked at.
+    fn connect_options(&self, env: &Environment, https: bool) -> Result<ConnectOptions> {
         let bundle = self.ca_bundle.clone().or_else(|| env.get("AWS_CA_BUNDLE").map(PathBuf::from));
         let proxy = match &self.proxy {
             Some(proxy) => Some(proxy.0.clone()),
-            None => env.first(&["HTTPS_PROXY", "https_proxy"]),
+            None if https => env.first(&["HTTPS_PROXY", "https_proxy"]),
+            None => None,
         };
         let no_proxy = env.first(&["NO_PROXY", "no_proxy"]);
         Ok(ConnectOptions {

@@ -71,6 +71,11 @@ impl CachedCredentials {
         Some(Arc::clone(&cached.credentials))
     }
 
+    /// Lets go of what the service has refused, so that the next call looks up again.
+    pub(super) fn forget(&self) {
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     pub(super) async fn get(&self) -> Result<Arc<Credentials>> {
         if let Some(credentials) = self.cached(SystemTime::now()) {
             return Ok(credentials);
@@ -254,6 +259,15 @@ mod tests {
         let error = cache.get().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Credentials);
         assert!(cache.get().await.is_err());
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn refused_credentials_are_looked_up_again() {
+        let (calls, cache) = counting(None, usize::MAX);
+        cache.get().await.unwrap();
+        cache.forget();
+        cache.get().await.unwrap();
         assert_eq!(calls.load(Ordering::SeqCst), 2);
     }
 

@@ -192,6 +192,13 @@ impl Authorizer {
         }
     }
 
+    /// Lets go of credentials that the service has refused.
+    pub(crate) fn forget_credentials(&self) {
+        if let Source::SigV4(credentials) = &self.source {
+            credentials.forget();
+        }
+    }
+
     /// Puts the authorisation on a request.
     pub(crate) fn apply(
         &self,

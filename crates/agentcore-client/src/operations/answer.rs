@@ -4,8 +4,8 @@
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::Answer;
 use crate::config::Timeouts;
@@ -50,6 +50,23 @@ impl Head {
 
     pub(crate) fn session_endpoint_url(&self) -> Option<&str> {
         self.header(&headers::SESSION_ENDPOINT_URL).filter(|url| url.starts_with("https://"))
+    }
+
+    /// Moves the headers into memory of their own. As they came, their values pin the connection's
+    /// read buffer and their map is the request's, grown for a signature: 10 KiB together for as
+    /// long as a stream is open.
+    pub(crate) fn compact(&mut self) {
+        let size = self.headers.values().map(HeaderValue::len).sum();
+        let mut all = BytesMut::with_capacity(size);
+        self.headers.values().for_each(|value| all.extend_from_slice(value.as_bytes()));
+        let mut all = all.freeze();
+        let mut own = HeaderMap::with_capacity(self.headers.keys_len());
+        for (name, value) in &self.headers {
+            let copy = HeaderValue::from_maybe_shared(all.split_to(value.len()));
+            // What was a header value still is one.
+            own.append(name, copy.unwrap_or_else(|_| value.clone()));
+        }
+        self.headers = own;
     }
 
     /// By media type alone: parameters and case don't count.
@@ -196,6 +213,18 @@ pub(crate) fn too_large(what: &str, limit: u64, option: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compact_headers_are_the_same_headers() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("a", "1"), ("b", ""), ("a", "two"), ("c", "\u{fc}")] {
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let (status, session_id) = (StatusCode::OK, SessionId::generate());
+        let mut head = Head { status, headers: headers.clone(), session_id };
+        head.compact();
+        assert_eq!(head.headers, headers);
+    }
 
     #[test]
     fn framing_goes_by_media_type() {

@@ -268,6 +268,9 @@ impl Core {
             response.headers(),
             &body,
         );
+        if service_error::credentials_are_stale(error.service_code()) {
+            self.authorizer.forget_credentials();
+        }
         let further = match self.authorizer.kind() {
             AuthKind::SigV4 => service_error::clock_skew(
                 status,

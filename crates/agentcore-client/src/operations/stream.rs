@@ -128,11 +128,12 @@ enum Decoder {
 
 impl AgentStream {
     pub(crate) fn new(
-        receiver: Receiver,
+        mut receiver: Receiver,
         format: TextFormat,
         limits: Limits,
         on_drop: Option<OnDrop>,
     ) -> Self {
+        receiver.head.compact();
         let decoder = match receiver.head.framing() {
             Framing::Events => Decoder::Events(Box::new(SseDecoder::new(limits.event))),
             Framing::Json => Decoder::Json(BytesMut::new()),

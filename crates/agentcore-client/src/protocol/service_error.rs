@@ -247,6 +247,11 @@ const UNKNOWN_KEY: &[&str] =
     &["InvalidClientTokenId", "InvalidAccessKeyId", "UnrecognizedClientException"];
 const DENIED: &[&str] = &["AccessDenied", "AccessDeniedException"];
 
+/// Whether the service says that these very credentials are no good, so that others must be found.
+pub(crate) fn credentials_are_stale(code: Option<&str>) -> bool {
+    code.is_some_and(|code| EXPIRED.contains(&code) || UNKNOWN_KEY.contains(&code))
+}
+
 /// What happened, the service's words, what to do.
 fn message(
     context: &Context<'_>,
