@@ -14,7 +14,7 @@ use futures::Stream;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::Sleep;
 
-use super::hyper::{Conn, Pool};
+use super::pool::{Conn, Pool};
 use crate::error::Limit;
 
 type BoxError = Box<dyn StdError + Send + Sync>;

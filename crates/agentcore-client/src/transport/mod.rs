@@ -1,11 +1,12 @@
 //! How requests travel: the seam between the protocol and HTTP. The default is
 //! hyper with a pool of our own; tests and users may bring another service.
 
-mod body;
-mod connect;
 mod gate;
-mod hyper;
 mod io;
+mod connect;
+mod pool;
+mod body;
+mod hyper;
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -1,0 +1,182 @@
+//! The connections that wait for the next call, and the one that is in use: it
+//! belongs to whoever reads it and is polled there, never spawned, so that
+//! dropping the reader closes the socket at once.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::uri::Authority;
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::runtime;
+
+use super::gate::GatedPoll;
+use super::io::{Probe, Stream};
+
+/// Connections that were idle for longer are not used again.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+/// Idle connections beyond this many are closed instead of kept.
+const POOL_SIZE: usize = 256;
+
+/// Where a connection leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) tls: bool,
+    pub(super) authority: Authority,
+}
+
+/// Connections that wait for the next call.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    idle: Mutex<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    conn: Box<Conn>,
+    since: Instant,
+    /// A frozen process (a Lambda between two invocations) may stop the monotonic clock.
+    since_by_the_wall: SystemTime,
+}
+
+impl Idle {
+    /// By both clocks; a wall clock that was set back counts as much time.
+    fn idle_for(&self) -> Duration {
+        let by_the_wall = self.since_by_the_wall.elapsed().unwrap_or(POOL_IDLE);
+        self.since.elapsed().max(by_the_wall)
+    }
+}
+
+impl Pool {
+    /// The connection that was used last, if it is still good.
+    pub(super) fn take(&self, target: &Target) -> Option<Box<Conn>> {
+        let here = this_runtime();
+        let fits = |conn: &Conn| conn.target == *target && conn.runtime == here;
+        loop {
+            let idle = {
+                let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                let at = pool.iter().rposition(|idle| fits(&idle.conn))?;
+                pool.remove(at)
+            };
+            let idle_for = idle.idle_for();
+            let mut conn = idle.conn;
+            if idle_for < POOL_IDLE && conn.is_alive() {
+                return Some(conn);
+            }
+        }
+    }
+
+    /// Takes a connection back whose answer has been read to its end.
+    pub(super) fn give_back(&self, mut conn: Box<Conn>) {
+        if !conn.is_reusable() {
+            return;
+        }
+        let idle = Idle { conn, since: Instant::now(), since_by_the_wall: SystemTime::now() };
+        let mut stale = Vec::new();
+        let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // The oldest stand first.
+        let dead = pool.iter().take_while(|idle| idle.idle_for() >= POOL_IDLE).count();
+        let surplus = (pool.len() + 1).saturating_sub(POOL_SIZE);
+        let leaving = dead.max(surplus);
+        stale.extend(pool.drain(..leaving));
+        pool.push(idle);
+        drop(pool);
+        // Sockets are closed outside the lock.
+        drop(stale);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+/// One connection, with the half that sends and the half that must be polled.
+pub(super) struct Conn {
+    target: Target,
+    /// The run-time that knows the socket. On another one the request would leave and its answer
+    /// never be seen, unless somebody happens to drive the first.
+    runtime: Option<runtime::Id>,
+    pub(super) sender: http1::SendRequest<Full<Bytes>>,
+    io: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
+    ended: bool,
+    gate: Option<GatedPoll>,
+    probe: Probe,
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl Conn {
+    /// Begins HTTP on an open stream.
+    pub(super) async fn begin(
+        target: Target,
+        stream: Stream,
+        probe: Probe,
+    ) -> hyper::Result<Box<Self>> {
+        let (sender, io) = http1::handshake(TokioIo::new(stream)).await?;
+        let runtime = this_runtime();
+        Ok(Box::new(Self { target, runtime, sender, io, ended: false, gate: None, probe }))
+    }
+
+    /// Gives the connection its turn, then asks `ready` what came of it.
+    pub(super) fn drive<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut ready: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        // All that `ready` waits for comes from the connection, which is polled right here.
+        let mut quiet = Context::from_waker(Waker::noop());
+        let (io, ended) = (&mut self.io, &mut self.ended);
+        self.gate.get_or_insert_with(GatedPoll::new).poll(cx, |cx| {
+            if let Poll::Ready(value) = ready(&mut quiet) {
+                return Poll::Ready(value);
+            }
+            if *ended {
+                return Poll::Pending;
+            }
+            // An error of the connection reaches `ready` by its own channel.
+            *ended = Pin::new(&mut *io).poll(cx).is_ready();
+            ready(&mut quiet)
+        })
+    }
+
+    /// Whether bytes wait in the kernel that the run-time has not told us of.
+    pub(super) fn is_stirred(&mut self) -> bool {
+        self.probe.ask();
+        if !self.ended {
+            let waker = self.gate.get_or_insert_with(GatedPoll::new).waker();
+            self.ended = Pin::new(&mut self.io).poll(&mut Context::from_waker(&waker)).is_ready();
+        }
+        self.probe.stirred() || self.ended
+    }
+
+    /// Whether an idle connection can still be used: nothing was said since, nobody hung up.
+    fn is_alive(&mut self) -> bool {
+        !self.is_stirred() && self.sender.is_ready()
+    }
+
+    /// Whether the answer has been read to its end and the connection waits for the next request.
+    fn is_reusable(&mut self) -> bool {
+        if let Some(gate) = &self.gate {
+            gate.forget_task();
+        }
+        if !self.ended {
+            self.ended =
+                Pin::new(&mut self.io).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        }
+        !self.ended && self.sender.is_ready()
+    }
+}
+
+fn this_runtime() -> Option<runtime::Id> {
+    runtime::Handle::try_current().ok().map(|handle| handle.id())
+}
