@@ -100,7 +100,7 @@ fn while_the_process_is_stopped() {
         assert!(sent.success());
     };
     wait_for("ready");
-    for _ in 0..20 {
+    for _ in 0..100 {
         plane.clear_journal();
         plane.faults().push(Fault { close_idle_after_ms: Some(30), ..Fault::new() });
         writeln!(orders, "call").unwrap();

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod broken;
+mod chain;
 mod close;
 mod idle_close;
 mod lock_step;
