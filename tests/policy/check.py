@@ -203,8 +203,8 @@ def check_packages(metadata):
 
 def check_lock(name, text):
     for source in sorted(set(re.findall(r'^source = "(.*)"', text, re.M))):
-        if not re.fullmatch(r"registry\+.*/crates\.io-index", source):
-            yield f"{name}: source {source} is not crates.io"
+        if not re.fullmatch(r"registry\+\S+-index", source):
+            yield f"{name}: source {source} is not the registry's index"
 
 
 def check_tree(what, names, unwanted):

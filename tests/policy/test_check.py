@@ -63,7 +63,7 @@ class Dependencies(unittest.TestCase):
     def test_sources(self):
         self.assertIn("not from the registry", packages(package("a", source="git+https://x"))[0])
         self.assertIn("a path", packages(package("a", source=None))[0])
-        good = 'source = "registry+https://example.org/crates.io-index"\n'
+        good = 'source = "registry+https://example.org/some-index"\n'
         self.assertEqual(list(check.check_lock("Cargo.lock", good)), [])
         for bad in ["git+https://example.org/x?rev=1#1", "registry+https://example.org/mirror"]:
             self.assertEqual(len(list(check.check_lock("Cargo.lock", f'source = "{bad}"\n'))), 1)
