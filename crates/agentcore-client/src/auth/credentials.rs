@@ -51,7 +51,8 @@ impl CachedCredentials {
         Self { origin, cached: Mutex::default(), look_up: tokio::sync::Mutex::default() }
     }
 
-    fn cached(&self, now: SystemTime) -> Option<Arc<Credentials>> {
+    /// Credentials that need no renewal yet.
+    pub(super) fn cached(&self, now: SystemTime) -> Option<Arc<Credentials>> {
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         cached.as_ref().filter(|c| now < c.refresh_at).map(|c| Arc::clone(&c.credentials))
     }

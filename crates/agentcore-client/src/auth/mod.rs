@@ -161,15 +161,26 @@ impl Authorizer {
         matches!(self.source, Source::BearerProvider(_))
     }
 
+    /// What needs no look-up: nearly every call of a client but its first.
+    pub(crate) fn at_hand(&self) -> Option<Result<Authorization>> {
+        match &self.source {
+            Source::SigV4(credentials) => {
+                credentials.cached(SystemTime::now()).map(|found| Ok(Authorization::SigV4(found)))
+            }
+            Source::Bearer(token) => {
+                // It was good when the client was built, which may be hours ago.
+                let checked = token.check(SystemTime::now());
+                Some(checked.map(|()| Authorization::Bearer(token.header().clone())))
+            }
+            Source::BearerProvider(_) => None,
+            Source::None => Some(Ok(Authorization::None)),
+        }
+    }
+
     /// Looks up credentials or a token. The caller judges how long that may take.
     pub(crate) async fn authorization(&self) -> Result<Authorization> {
         match &self.source {
             Source::SigV4(credentials) => credentials.get().await.map(Authorization::SigV4),
-            Source::Bearer(token) => {
-                // It was good when the client was built, which may be hours ago.
-                token.check(SystemTime::now())?;
-                Ok(Authorization::Bearer(token.header().clone()))
-            }
             Source::BearerProvider(provider) => {
                 let token = provider.provide_token().await.map_err(|cause| {
                     bearer::unavailable("the bearer token provider failed").with_source(cause)
@@ -178,7 +189,7 @@ impl Authorizer {
                     .map_err(|e| bearer::unavailable(format!("the bearer token provider: {e}")))?;
                 Ok(Authorization::Bearer(token.header().clone()))
             }
-            Source::None => Ok(Authorization::None),
+            Source::Bearer(_) | Source::None => self.at_hand().unwrap_or(Ok(Authorization::None)),
         }
     }
 

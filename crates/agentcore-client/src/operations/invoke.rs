@@ -23,7 +23,8 @@ use crate::retry::RetryPolicy;
 #[must_use = "nothing is sent before `send` or `stream`"]
 pub struct Invoke {
     core: Arc<Core>,
-    input: InvokeInput,
+    /// Boxed, since a call is moved from hand to hand a few times before it is sent.
+    input: Box<InvokeInput>,
     session: Option<SessionId>,
     timeouts: Timeouts,
     retry: RetryPolicy,
@@ -37,7 +38,7 @@ impl Invoke {
             timeouts: core.timeouts,
             retry: core.retry,
             text_format: core.text_format,
-            input: InvokeInput::new(payload),
+            input: Box::new(InvokeInput::new(payload)),
             session: None,
             stop_on_close: false,
             core,
@@ -122,8 +123,8 @@ impl Invoke {
         let (receiver, _) = self.receive().await?;
         match receiver.head.framing() {
             Framing::Events => {
-                InvokeResponse::collect_events(AgentStream::new(receiver, format, limits, None))
-                    .await
+                let stream = AgentStream::new(receiver, format, limits, None);
+                Box::pin(InvokeResponse::collect_events(stream)).await
             }
             _ => InvokeResponse::collect(receiver, format).await,
         }

@@ -150,7 +150,7 @@ impl Core {
                     }
                 }
                 Step::NeedSleep(pause) => {
-                    tokio::time::sleep(pause).await;
+                    Box::pin(tokio::time::sleep(pause)).await;
                     calls.slept();
                 }
                 Step::Log(line) => tracing::debug!(
@@ -193,6 +193,9 @@ impl Core {
         started: Instant,
         end: Option<Instant>,
     ) -> Result<Authorization> {
+        if let Some(at_hand) = self.authorizer.at_hand() {
+            return at_hand;
+        }
         let now = Instant::now();
         let (until, limit, after) = match (now.checked_add(timeouts.auth), end) {
             (Some(until), Some(e)) if e < until => (e, Limit::Total, total(started, end)),
@@ -201,8 +204,9 @@ impl Core {
                 (until.unwrap_or(now + Duration::from_secs(86_400)), Limit::Auth, timeouts.auth)
             }
         };
-        let looked_up =
-            tokio::time::timeout_at(until.into(), self.authorizer.authorization()).await;
+        // Boxed, like all that most calls never need: what stays is moved and kept for each call.
+        let look_up = Box::pin(self.authorizer.authorization());
+        let looked_up = Box::pin(tokio::time::timeout_at(until.into(), look_up)).await;
         looked_up.unwrap_or_else(|_| {
             let in_hand = if limit == Limit::Auth { self.authorizer.in_hand() } else { None };
             in_hand.ok_or_else(|| Error::timeout(limit, after, Delivery::NotSent))
@@ -254,7 +258,7 @@ impl Core {
                 _ => Ok(response),
             };
         }
-        let body = error_body(response.body_mut(), end).await;
+        let body = Box::pin(error_body(response.body_mut(), end)).await;
         let error = service_error::decode(
             &service_error::Context {
                 target: self.endpoint.kind(),
