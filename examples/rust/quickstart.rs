@@ -5,6 +5,7 @@
 //! container such as http://127.0.0.1:8080.
 
 use std::io::Write as _;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use agentcore_client::{Auth, Client, Credentials, SessionId};
@@ -14,7 +15,17 @@ use serde_json::json;
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quickstart: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
     let arguments = Arguments::parse(std::env::args().skip(1))?;
     // Lives to the end of main: dropping it ends the local data plane.
     let mut local = None;
@@ -47,7 +58,10 @@ async fn ask(client: &Client, session: &SessionId, prompt: &str) -> Result<()> {
     let mut first_token = None;
     let mut stream = client.invoke(json!({ "prompt": prompt })).session(session).stream().await?;
     while let Some(event) = stream.try_next().await? {
-        if let Some(text) = event.text() {
+        // An agent whose answer is data and no text is shown as it is.
+        let whole = stream.content_type().is_some_and(|kind| kind.starts_with("application/json"));
+        let shown = event.text().or(if whole { event.data_str() } else { None });
+        if let Some(text) = shown {
             first_token.get_or_insert_with(|| started.elapsed());
             print!("{text}");
             std::io::stdout().flush()?;
@@ -58,7 +72,7 @@ async fn ask(client: &Client, session: &SessionId, prompt: &str) -> Result<()> {
         println!("timing   first token after {:.1} ms", first_token.as_secs_f64() * 1_000.0);
     }
     if let Some(end) = stream.end() {
-        println!("end      {end}, {} events", stream.events_seen());
+        println!("end      {end}, events: {}", stream.events_seen());
     }
     Ok(())
 }
