@@ -1,7 +1,8 @@
 //! No event is delivered later than its own last byte: the agent sends the next
 //! one only after this one was read, at every size from 90 to 110 bytes.
 
-use agentcore_local::{Agent, LocalDataPlane};
+use agentcore_client::AgentStream;
+use agentcore_local::{Agent, LocalDataPlane, Responder};
 use agentcore_tests::{SOON, client, start};
 
 /// An event of exactly so many bytes, its blank line included.
@@ -10,17 +11,23 @@ fn event(size: usize) -> String {
     format!("data: \"{}\"\n\n", "x".repeat(size - frame))
 }
 
-#[tokio::test]
-async fn an_event_is_there_before_the_next_one_is_sent() {
+/// A stream whose head has come, and the agent's end of it.
+async fn begin(content_type: &str) -> (LocalDataPlane, AgentStream, Responder) {
     let (agent, script) = Agent::script();
     let plane = start(LocalDataPlane::builder().agent(agent));
     let client = client(&plane);
-    let (mut stream, call) =
+    let (stream, call) =
         tokio::join!(async { client.invoke("x").stream().await.unwrap() }, async {
             let call = script.next().await.unwrap();
-            call.responder.head(200, &[("content-type", "text/event-stream")]).await.unwrap();
+            call.responder.head(200, &[("content-type", content_type)]).await.unwrap();
             call.responder
         });
+    (plane, stream, call)
+}
+
+#[tokio::test]
+async fn an_event_is_there_before_the_next_one_is_sent() {
+    let (_plane, mut stream, call) = begin("text/event-stream").await;
     for size in 90..=110 {
         call.chunk(event(size)).await.unwrap();
         let read = tokio::time::timeout(SOON, stream.try_next()).await;
@@ -42,15 +49,7 @@ async fn an_event_is_there_before_the_next_one_is_sent() {
 
 #[tokio::test]
 async fn plain_text_is_there_before_more_is_sent_and_never_cuts_a_character() {
-    let (agent, script) = Agent::script();
-    let plane = start(LocalDataPlane::builder().agent(agent));
-    let client = client(&plane);
-    let (mut stream, call) =
-        tokio::join!(async { client.invoke("x").stream().await.unwrap() }, async {
-            let call = script.next().await.unwrap();
-            call.responder.head(200, &[("content-type", "text/plain")]).await.unwrap();
-            call.responder
-        });
+    let (_plane, mut stream, call) = begin("text/plain").await;
     let said = "naïve €uro 😀 ".repeat(3);
     let mut heard = String::new();
     for (at, byte) in said.bytes().enumerate() {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Limit, Result};
 use crate::protocol::request::MAX_PAYLOAD;
 
 /// The time limits of a call. Each one ends the call with an error that names it.
@@ -116,6 +116,22 @@ impl Timeouts {
             (Some(total), Some(deadline)) => Some(total.min(deadline)),
             (total, deadline) => total.or(deadline),
         }
+    }
+}
+
+/// Which of a limit and the end of the whole call comes first.
+pub(crate) fn due(
+    now: Instant,
+    after: Duration,
+    limit: Limit,
+    end: Option<Instant>,
+) -> (Instant, Limit) {
+    // A limit beyond what the clock can count is none; ten years will do.
+    let far = Duration::from_secs(10 * 365 * 86_400);
+    let until = now.checked_add(after).unwrap_or_else(|| now + far);
+    match end {
+        Some(end) if end < until => (end, Limit::Total),
+        _ => (until, limit),
     }
 }
 
@@ -251,6 +267,16 @@ mod tests {
         assert_eq!(timeouts.end(now), Some(now + s(5)));
         assert_eq!(timeouts.deadline(None).end(now), Some(now + s(10)));
         assert_eq!(Timeouts::default().end(now), None);
+    }
+
+    #[test]
+    fn the_end_of_the_call_beats_a_later_limit() {
+        let now = Instant::now();
+        let s = Duration::from_secs;
+        assert_eq!(due(now, s(5), Limit::Connect, None), (now + s(5), Limit::Connect));
+        assert_eq!(due(now, s(5), Limit::Connect, Some(now + s(9))), (now + s(5), Limit::Connect));
+        assert_eq!(due(now, s(5), Limit::Connect, Some(now + s(2))), (now + s(2), Limit::Total));
+        assert!(due(now, Duration::MAX, Limit::FirstByte, None).0 > now + s(86_400));
     }
 
     #[test]

@@ -167,18 +167,14 @@ impl Authorizer {
             Source::SigV4(credentials) => {
                 credentials.cached(SystemTime::now()).map(|found| Ok(Authorization::SigV4(found)))
             }
-            Source::Bearer(token) => {
-                // It was good when the client was built, which may be hours ago.
-                let checked = token.check(SystemTime::now());
-                Some(checked.map(|()| Authorization::Bearer(token.header().clone())))
-            }
+            Source::Bearer(token) => Some(fixed(token)),
             Source::BearerProvider(_) => None,
             Source::None => Some(Ok(Authorization::None)),
         }
     }
 
     /// Looks up credentials or a token. The caller judges how long that may take.
-    pub(crate) async fn authorization(&self) -> Result<Authorization> {
+    pub(crate) async fn look_up(&self) -> Result<Authorization> {
         match &self.source {
             Source::SigV4(credentials) => credentials.get().await.map(Authorization::SigV4),
             Source::BearerProvider(provider) => {
@@ -189,12 +185,13 @@ impl Authorizer {
                     .map_err(|e| bearer::unavailable(format!("the bearer token provider: {e}")))?;
                 Ok(Authorization::Bearer(token.header().clone()))
             }
-            Source::Bearer(_) | Source::None => self.at_hand().unwrap_or(Ok(Authorization::None)),
+            Source::Bearer(token) => fixed(token),
+            Source::None => Ok(Authorization::None),
         }
     }
 
     /// What can stand in for a look-up that took too long: credentials that are still good.
-    pub(crate) fn in_hand(&self) -> Option<Authorization> {
+    pub(crate) fn stand_in(&self) -> Option<Authorization> {
         match &self.source {
             Source::SigV4(credentials) => {
                 credentials.until_they_expire(SystemTime::now()).map(Authorization::SigV4)
@@ -233,6 +230,12 @@ impl Authorizer {
             Authorization::None => Ok(()),
         }
     }
+}
+
+/// A fixed token, which was good when the client was built; that may be hours ago.
+fn fixed(token: &Token) -> Result<Authorization> {
+    token.check(SystemTime::now())?;
+    Ok(Authorization::Bearer(token.header().clone()))
 }
 
 /// What an attempt is authorised with.

@@ -137,7 +137,8 @@ impl Invoke {
     pub async fn stream(self) -> Result<AgentStream> {
         let (format, limits, stop_on_close) =
             (self.text_format, self.core.limits, self.stop_on_close);
-        let (receiver, core) = self.receive().await?;
+        let (mut receiver, core) = self.receive().await?;
+        receiver.head.compact();
         let on_drop = if stop_on_close { stop_later(core) } else { None };
         Ok(AgentStream::new(receiver, format, limits, on_drop))
     }
@@ -151,7 +152,6 @@ impl Invoke {
             timeouts,
             retry,
             operation: Operation::Invoke,
-            idempotent: false,
             acts_for_user: input.user_id.is_some(),
             session: &session,
         };

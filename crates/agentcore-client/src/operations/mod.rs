@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 
 use crate::auth::{Authorization, Authorizer};
-use crate::config::{Limits, Timeouts};
+use crate::config::{Limits, Timeouts, due};
 use crate::error::{Delivery, Error, ErrorKind, Limit, Result};
 use crate::protocol::endpoint::{Endpoint, Operation};
 use crate::protocol::headers;
@@ -86,7 +86,6 @@ pub(crate) struct Call<'a> {
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: RetryPolicy,
     pub(crate) operation: Operation,
-    pub(crate) idempotent: bool,
     pub(crate) acts_for_user: bool,
     pub(crate) session: &'a SessionId,
 }
@@ -118,7 +117,7 @@ impl Core {
         let end = call.timeouts.end(started);
         let rules = Rules {
             policy: call.retry,
-            idempotent_verb: call.idempotent,
+            idempotent_verb: call.operation.is_idempotent(),
             data_plane: self.endpoint.kind().is_data_plane(),
             token_provider: self.authorizer.is_token_provider(),
         };
@@ -196,19 +195,13 @@ impl Core {
         if let Some(at_hand) = self.authorizer.at_hand() {
             return at_hand;
         }
-        let now = Instant::now();
-        let (until, limit, after) = match (now.checked_add(timeouts.auth), end) {
-            (Some(until), Some(e)) if e < until => (e, Limit::Total, total(started, end)),
-            (None, Some(e)) => (e, Limit::Total, total(started, end)),
-            (until, _) => {
-                (until.unwrap_or(now + Duration::from_secs(86_400)), Limit::Auth, timeouts.auth)
-            }
-        };
+        let (until, limit) = due(Instant::now(), timeouts.auth, Limit::Auth, end);
+        let after = if limit == Limit::Auth { timeouts.auth } else { total(started, end) };
         // Boxed, like all that most calls never need: what stays is moved and kept for each call.
-        let look_up = Box::pin(self.authorizer.authorization());
+        let look_up = Box::pin(self.authorizer.look_up());
         let looked_up = Box::pin(tokio::time::timeout_at(until.into(), look_up)).await;
         looked_up.unwrap_or_else(|_| {
-            let in_hand = if limit == Limit::Auth { self.authorizer.in_hand() } else { None };
+            let in_hand = if limit == Limit::Auth { self.authorizer.stand_in() } else { None };
             in_hand.ok_or_else(|| Error::timeout(limit, after, Delivery::NotSent))
         })
     }

@@ -63,7 +63,6 @@ impl StopSession {
             timeouts,
             retry,
             operation: Operation::StopSession,
-            idempotent: true,
             acts_for_user: false,
             session: &session,
         };

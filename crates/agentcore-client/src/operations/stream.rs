@@ -128,12 +128,11 @@ enum Decoder {
 
 impl AgentStream {
     pub(crate) fn new(
-        mut receiver: Receiver,
+        receiver: Receiver,
         format: TextFormat,
         limits: Limits,
         on_drop: Option<OnDrop>,
     ) -> Self {
-        receiver.head.compact();
         let decoder = match receiver.head.framing() {
             Framing::Events => Decoder::Events(Box::new(SseDecoder::new(limits.event))),
             Framing::Json => Decoder::Json(BytesMut::new()),

@@ -78,6 +78,11 @@ impl Operation {
         }
     }
 
+    /// Whether it may run twice without harm.
+    pub(crate) const fn is_idempotent(self) -> bool {
+        matches!(self, Self::StopSession | Self::AgentCard)
+    }
+
     /// The IAM action that allows it.
     pub(crate) const fn iam_action(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -20,6 +20,7 @@ use super::body::Body;
 use super::connect::{ConnectOptions, Connector};
 use super::pool::{Conn, Pool, Target};
 use super::{HttpService, SendError, SendLimits};
+use crate::config::due;
 use crate::error::{Error, Limit};
 
 /// Sends requests over pooled connections.
@@ -117,17 +118,6 @@ async fn connect(
     }
 }
 
-/// Which of a limit and the end of the whole call comes first.
-fn due(now: Instant, after: Duration, limit: Limit, end: Option<Instant>) -> (Instant, Limit) {
-    // A limit beyond what the clock can count is none; ten years will do.
-    let far = Duration::from_secs(10 * 365 * 86_400);
-    let until = now.checked_add(after).unwrap_or_else(|| now + far);
-    match end {
-        Some(end) if end < until => (end, Limit::Total),
-        _ => (until, limit),
-    }
-}
-
 /// Sends one request on one connection and waits for the head of the answer.
 async fn exchange(
     pool: &Arc<Pool>,
@@ -171,17 +161,9 @@ fn body(pool: &Arc<Pool>, conn: Box<Conn>, incoming: Incoming) -> Body {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn the_end_of_the_call_beats_a_later_limit() {
-        let now = Instant::now();
-        let s = Duration::from_secs;
-        assert_eq!(due(now, s(5), Limit::Connect, None), (now + s(5), Limit::Connect));
-        assert_eq!(due(now, s(5), Limit::Connect, Some(now + s(9))), (now + s(5), Limit::Connect));
-        assert_eq!(due(now, s(5), Limit::Connect, Some(now + s(2))), (now + s(2), Limit::Total));
-        assert!(due(now, Duration::MAX, Limit::FirstByte, None).0 > now + s(86_400));
-    }
+    use super::*;
 
     /// Answers every request on every connection, on threads of its own.
     fn server() -> std::net::SocketAddr {

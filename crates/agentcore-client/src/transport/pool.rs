@@ -77,13 +77,12 @@ impl Pool {
             return;
         }
         let idle = Idle { conn, since: Instant::now(), since_by_the_wall: SystemTime::now() };
-        let mut stale = Vec::new();
         let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // The oldest stand first.
         let dead = pool.iter().take_while(|idle| idle.idle_for() >= POOL_IDLE).count();
         let surplus = (pool.len() + 1).saturating_sub(POOL_SIZE);
         let leaving = dead.max(surplus);
-        stale.extend(pool.drain(..leaving));
+        let stale: Vec<_> = pool.drain(..leaving).collect();
         pool.push(idle);
         drop(pool);
         // Sockets are closed outside the lock.
