@@ -1,0 +1,1 @@
+"""Call agents on Amazon Bedrock AgentCore Runtime."""
