@@ -1,3 +1,32 @@
 //! What the Python and the Node binding share, so that both behave the same by
 //! construction: whose thread drives a call, how a stream is fed into a foreign
 //! language, what survives a fork, and what an error looks like from outside.
+//!
+//! The rule behind all of it: a call or a stream is polled by whoever waits for
+//! it, on that one's own thread. So a token travels socket → decoder → caller
+//! without a hand-over, cancelling a read loses nothing, and dropping what one
+//! waits for closes its connection there and then.
+
+mod failure;
+mod scope;
+mod engine;
+mod lanes;
+mod background;
+mod ready;
+mod call;
+mod feed;
+mod group;
+mod log;
+mod provider;
+
+pub use background::Background;
+pub use call::{Call, Turn};
+pub use engine::{Engine, Owned};
+pub use failure::Failure;
+pub use feed::{Batch, Feed, Head, Reading};
+pub use group::Group;
+pub use lanes::{Lane, Lease};
+pub use log::{Line, capture_logs};
+pub use provider::{AskForCredentials, AskForToken, NotAnswered};
+pub use ready::{ReadyQueue, Signal, TokenWaker};
+pub use scope::{Question, Scope};

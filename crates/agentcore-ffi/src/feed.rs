@@ -1,0 +1,269 @@
+//! A stream on its way into a foreign language. Nothing is read ahead: each
+//! poll takes what has arrived, up to a bound, on the reader's own thread. So
+//! back-pressure reaches the socket, and a cancelled read loses nothing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use agentcore_client::{AgentEvent, AgentStream, Bytes, BytesStream, StreamEnd};
+use futures::Stream;
+
+use crate::failure::Failure;
+use crate::scope::Scope;
+
+/// Events handed over at a time are at most so many …
+const MAX_EVENTS: usize = 256;
+/// … and hold at most so many bytes, or are one event.
+const MAX_BYTES: usize = 256 << 10;
+
+/// A stream that is read in batches.
+#[derive(Debug)]
+pub struct Feed {
+    head: Head,
+    inner: Mutex<Inner>,
+    reading: AtomicBool,
+    scope: Scope,
+}
+
+#[derive(Debug)]
+struct Inner {
+    stream: Source,
+    /// Came right after events that were handed over first.
+    failed: Option<Failure>,
+    end: Option<StreamEnd>,
+    events_seen: u64,
+    /// Whoever waits, to be woken by `close`.
+    waiting: Option<Waker>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Events(Box<AgentStream>),
+    Bytes(Box<BytesStream>),
+    /// It has ended or was closed.
+    Gone,
+}
+
+/// What an answer said before its body.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The runtime session that answers.
+    pub session_id: String,
+    /// HTTP status.
+    pub status: u16,
+    /// All headers, names in lower case; values that are no text are left out.
+    pub headers: Box<[(Box<str>, Box<str>)]>,
+}
+
+/// What a read gave.
+#[derive(Debug)]
+pub enum Batch<T> {
+    /// At least one item.
+    Items(Vec<T>),
+    /// The proper end.
+    End,
+    /// It broke, or was closed.
+    Failed(Failure),
+}
+
+const CLOSED: &str = "the stream was closed";
+
+impl Feed {
+    /// Takes a stream over.
+    pub fn new(stream: AgentStream) -> Self {
+        let headers = stream.headers().iter().filter_map(|(name, value)| {
+            Some((Box::from(name.as_str()), Box::from(value.to_str().ok()?)))
+        });
+        Self {
+            head: Head {
+                session_id: stream.session_id().as_str().to_owned(),
+                status: stream.status(),
+                headers: headers.collect(),
+            },
+            inner: Mutex::new(Inner {
+                stream: Source::Events(Box::new(stream)),
+                failed: None,
+                end: None,
+                events_seen: 0,
+                waiting: None,
+            }),
+            reading: AtomicBool::new(false),
+            scope: Scope::default(),
+        }
+    }
+
+    /// What the answer said before its body.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Where it leaves its log lines.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// How it ended; `None` while it goes on. Not before what came first has been handed over.
+    pub fn end(&self) -> Option<StreamEnd> {
+        self.lock().end
+    }
+
+    /// Events handed over so far.
+    pub fn events_seen(&self) -> u64 {
+        self.lock().events_seen
+    }
+
+    /// The right to read: one reader at a time.
+    pub fn begin_read(&self) -> Option<Reading<'_>> {
+        let free = !self.reading.swap(true, Ordering::AcqRel);
+        free.then_some(Reading(self))
+    }
+
+    /// Closes the connection at once and wakes whoever waits.
+    pub fn close(&self) {
+        let mut inner = self.lock();
+        if inner.end.is_some() {
+            return;
+        }
+        inner.finish(StreamEnd::Closed);
+        let waiting = inner.waiting.take();
+        drop(inner);
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn poll_items<T>(
+        &self,
+        cx: &mut Context<'_>,
+        poll: impl FnMut(&mut Source, &mut Context<'_>) -> Poll<Option<agentcore_client::Result<T>>>,
+        size: impl Fn(&T) -> usize,
+    ) -> Poll<Batch<T>> {
+        let mut inner = self.lock();
+        let polled =
+            self.scope.run(|| catch_unwind(AssertUnwindSafe(|| inner.poll_items(cx, poll, size))));
+        polled.unwrap_or_else(|panic| {
+            inner.finish(StreamEnd::ProtocolError);
+            Poll::Ready(Batch::Failed(Failure::panicked(panic.as_ref())))
+        })
+    }
+}
+
+impl Inner {
+    fn poll_items<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Source, &mut Context<'_>) -> Poll<Option<agentcore_client::Result<T>>>,
+        size: impl Fn(&T) -> usize,
+    ) -> Poll<Batch<T>> {
+        match self.end {
+            Some(StreamEnd::Closed) => {
+                return Poll::Ready(Batch::Failed(Failure::Closed(CLOSED)));
+            }
+            Some(_) => return Poll::Ready(Batch::End),
+            None => {}
+        }
+        if let Some(failure) = self.failed.take() {
+            return Poll::Ready(self.fail(failure));
+        }
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        while items.len() < MAX_EVENTS && bytes < MAX_BYTES {
+            match poll(&mut self.stream, cx) {
+                Poll::Ready(Some(Ok(item))) => {
+                    bytes += size(&item);
+                    items.push(item);
+                }
+                Poll::Ready(Some(Err(error))) if items.is_empty() => {
+                    return Poll::Ready(self.fail(error.into()));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.failed = Some(error.into());
+                    break;
+                }
+                // Asked once more, a stream that has ended says so again.
+                Poll::Ready(None) if !items.is_empty() => break,
+                Poll::Ready(None) => {
+                    self.finish(StreamEnd::Complete);
+                    return Poll::Ready(Batch::End);
+                }
+                Poll::Pending => break,
+            }
+        }
+        if items.is_empty() {
+            if !self.waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                self.waiting = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        self.events_seen += items.len() as u64;
+        Poll::Ready(Batch::Items(items))
+    }
+
+    fn fail<T>(&mut self, failure: Failure) -> Batch<T> {
+        let end = match &self.stream {
+            Source::Events(stream) => stream.end(),
+            Source::Bytes(stream) => stream.end(),
+            Source::Gone => None,
+        };
+        self.finish(end.unwrap_or(StreamEnd::ProtocolError));
+        Batch::Failed(failure)
+    }
+
+    /// Dropping the stream closes its connection, or gives it back if it was read to its end.
+    fn finish(&mut self, end: StreamEnd) {
+        self.end = Some(end);
+        self.stream = Source::Gone;
+        self.failed = None;
+    }
+}
+
+/// The right to read a feed.
+#[derive(Debug)]
+pub struct Reading<'a>(&'a Feed);
+
+impl Reading<'_> {
+    /// The events that have arrived, at most 256 of them or 256 KiB; an error comes after what was
+    /// received before it.
+    pub fn poll_events(&self, cx: &mut Context<'_>) -> Poll<Batch<AgentEvent>> {
+        self.0.poll_items(
+            cx,
+            |source, cx| match source {
+                Source::Events(stream) => Pin::new(&mut **stream).poll_next(cx),
+                Source::Bytes(_) | Source::Gone => Poll::Ready(None),
+            },
+            |event| event.data().len(),
+        )
+    }
+
+    /// The raw bytes that have arrived. From here on there are no events.
+    pub fn poll_bytes(&self, cx: &mut Context<'_>) -> Poll<Batch<Bytes>> {
+        self.0.poll_items(
+            cx,
+            |source, cx| {
+                if let Source::Events(_) = source
+                    && let Source::Events(stream) = std::mem::replace(source, Source::Gone)
+                {
+                    *source = Source::Bytes(Box::new(stream.into_bytes_stream()));
+                }
+                match source {
+                    Source::Bytes(stream) => Pin::new(&mut **stream).poll_next(cx),
+                    Source::Events(_) | Source::Gone => Poll::Ready(None),
+                }
+            },
+            Bytes::len,
+        )
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.reading.store(false, Ordering::Release);
+    }
+}
