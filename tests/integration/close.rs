@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use agentcore_client::StreamEnd;
-use agentcore_local::{JournalEvent, LocalDataPlane};
+use agentcore_local::{JournalEntry, JournalEvent, LocalDataPlane};
 use agentcore_tests::{SOON, client, disconnected, start};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -102,6 +102,34 @@ async fn closing_does_not_stop_the_session_unless_asked() {
 
     drop(client.invoke(endless()).stop_on_close(true).stream().await.unwrap());
     assert!(plane.wait_for(stopped, SOON).await.is_some());
+}
+
+#[test]
+fn idle_connections_close_when_asked_and_open_answers_go_on() {
+    let plane = start(LocalDataPlane::builder());
+    let client = client(&plane);
+    let sibling = client.with_options().build().unwrap();
+    let runtime = runtime();
+    let mut stream = runtime.block_on(async {
+        let ask = json!({"mode": "stream", "tokens": 20, "delay_ms": 10});
+        let stream = client.invoke(ask).stream().await.unwrap();
+        sibling.invoke(json!({"mode": "json"})).send().await.unwrap();
+        stream
+    });
+    let (streaming, idle) = (plane.invocations()[0].connection, plane.invocations()[1].connection);
+    let is_closed =
+        |entry: &JournalEntry| matches!(entry.event, JournalEvent::ConnectionClosed { .. });
+    assert!(!plane.journal().iter().any(is_closed), "it waits for the next call");
+
+    client.close_idle_connections();
+    let closed = |entry: &JournalEntry| entry.connection == idle && is_closed(entry);
+    assert!(plane.wait_for_blocking(closed, SOON).is_some());
+    runtime.block_on(async {
+        while stream.try_next().await.unwrap().is_some() {}
+        sibling.invoke(json!({"mode": "json"})).send().await.unwrap();
+    });
+    assert_eq!(stream.end(), Some(StreamEnd::Complete));
+    assert_eq!(plane.invocations()[2].connection, streaming, "what was in use serves again");
 }
 
 #[test]

@@ -73,6 +73,13 @@ impl Client {
         }
     }
 
+    /// Closes the connections that wait for the next call, at once and without IO that waits: before
+    /// a long pause, say, or a fork. Calls and open answers go on, and later calls open connections
+    /// anew. Clones and siblings share the pool, so theirs are closed as well.
+    pub fn close_idle_connections(&self) {
+        self.core.transport.close_idle();
+    }
+
     /// The runtime that is called; `None` for a local agent or a whole invocation URL.
     pub fn runtime_arn(&self) -> Option<&RuntimeArn> {
         self.core.endpoint.arn()

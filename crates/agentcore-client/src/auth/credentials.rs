@@ -87,14 +87,11 @@ impl CachedCredentials {
             return Ok(credentials);
         }
         let found = match &self.origin {
-            Origin::Chain(chain) => chain.provide().await,
-            Origin::Provider(provider) => provider
-                .provide_credentials()
-                .await
-                .map_err(|cause| unavailable("the credentials provider failed").with_source(cause)),
+            Origin::Chain(chain) => chain.provide().await.and_then(check),
+            Origin::Provider(provider) => ask(provider).await,
         };
         let now = SystemTime::now();
-        let credentials = match found.and_then(|found| check(found, now)) {
+        let credentials = match found {
             Ok(credentials) => Arc::new(credentials),
             Err(error) => return self.until_they_expire(now).ok_or(error),
         };
@@ -112,15 +109,24 @@ impl CachedCredentials {
     }
 }
 
+/// What a provider gives right now, if that can be used.
+pub(super) async fn ask(provider: &SharedCredentialsProvider) -> Result<Credentials> {
+    let found = provider
+        .provide_credentials()
+        .await
+        .map_err(|cause| unavailable("the credentials provider failed").with_source(cause))?;
+    check(found)
+}
+
 fn unavailable(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Credentials, Delivery::NotSent, message)
 }
 
-fn check(credentials: Credentials, now: SystemTime) -> Result<Credentials> {
+fn check(credentials: Credentials) -> Result<Credentials> {
     if credentials.access_key_id().is_empty() || credentials.secret_access_key().is_empty() {
         return Err(unavailable("the credentials have an empty access key or secret"));
     }
-    if credentials.expiry().is_some_and(|expiry| expiry <= now) {
+    if credentials.expiry().is_some_and(|expiry| expiry <= SystemTime::now()) {
         return Err(unavailable("the credentials have expired; log in again or renew them"));
     }
     Ok(credentials)

@@ -34,6 +34,7 @@ pub struct Auth(Scheme);
 enum Scheme {
     DefaultChain,
     Credentials(SharedCredentialsProvider),
+    UncachedCredentials(SharedCredentialsProvider),
     Bearer(Unchecked),
     BearerProvider(Arc<dyn ProvideToken>),
     None,
@@ -45,6 +46,7 @@ impl fmt::Debug for Scheme {
         f.write_str(match self {
             Self::DefaultChain => "DefaultChain",
             Self::Credentials(_) => "Credentials([redacted])",
+            Self::UncachedCredentials(_) => "UncachedCredentials([redacted])",
             Self::Bearer(_) => "Bearer([redacted])",
             Self::BearerProvider(_) => "BearerProvider([redacted])",
             Self::None => "None",
@@ -67,6 +69,12 @@ impl Auth {
     /// shortly before they expire, and looked up once for all calls that wait.
     pub fn sigv4(provider: impl ProvideCredentials + 'static) -> Self {
         Self(Scheme::Credentials(SharedCredentialsProvider::new(provider)))
+    }
+
+    /// AWS credentials from a provider that caches and renews them itself, such as botocore's. It
+    /// is asked at every attempt, by every call for itself; nothing is kept or shared here.
+    pub fn sigv4_uncached(provider: impl ProvideCredentials + 'static) -> Self {
+        Self(Scheme::UncachedCredentials(SharedCredentialsProvider::new(provider)))
     }
 
     /// A fixed bearer token. It is checked when the client is built: not empty, safe in a header,
@@ -92,7 +100,7 @@ impl Auth {
 
     /// Whether it was given as AWS credentials.
     pub(crate) fn is_sigv4(&self) -> bool {
-        matches!(self.0, Scheme::Credentials(_))
+        matches!(self.0, Scheme::Credentials(_) | Scheme::UncachedCredentials(_))
     }
 
     pub(crate) fn is_bearer(&self) -> bool {
@@ -113,11 +121,12 @@ impl Auth {
             Scheme::Credentials(provider) => {
                 Source::SigV4(CachedCredentials::from_provider(provider))
             }
+            Scheme::UncachedCredentials(provider) => Source::UncachedSigV4(provider),
             Scheme::Bearer(token) => Source::Bearer(Token::parse(&token.0, now)?),
             Scheme::BearerProvider(provider) => Source::BearerProvider(provider),
             Scheme::None => Source::None,
         };
-        if let (Source::SigV4(_), None) = (&source, region) {
+        if let (Source::SigV4(_) | Source::UncachedSigV4(_), None) = (&source, region) {
             return Err(Error::invalid(
                 "region",
                 "absent",
@@ -142,6 +151,7 @@ impl fmt::Debug for Authorizer {
 
 enum Source {
     SigV4(CachedCredentials),
+    UncachedSigV4(SharedCredentialsProvider),
     Bearer(Token),
     BearerProvider(Arc<dyn ProvideToken>),
     None,
@@ -150,7 +160,7 @@ enum Source {
 impl Authorizer {
     pub(crate) fn kind(&self) -> AuthKind {
         match self.source {
-            Source::SigV4(_) => AuthKind::SigV4,
+            Source::SigV4(_) | Source::UncachedSigV4(_) => AuthKind::SigV4,
             Source::Bearer(_) | Source::BearerProvider(_) => AuthKind::Bearer,
             Source::None => AuthKind::None,
         }
@@ -168,7 +178,7 @@ impl Authorizer {
                 credentials.cached(SystemTime::now()).map(|found| Ok(Authorization::SigV4(found)))
             }
             Source::Bearer(token) => Some(fixed(token)),
-            Source::BearerProvider(_) => None,
+            Source::UncachedSigV4(_) | Source::BearerProvider(_) => None,
             Source::None => Some(Ok(Authorization::None)),
         }
     }
@@ -177,6 +187,10 @@ impl Authorizer {
     pub(crate) async fn look_up(&self) -> Result<Authorization> {
         match &self.source {
             Source::SigV4(credentials) => credentials.get().await.map(Authorization::SigV4),
+            Source::UncachedSigV4(provider) => {
+                let found = credentials::ask(provider).await?;
+                Ok(Authorization::SigV4(Arc::new(found)))
+            }
             Source::BearerProvider(provider) => {
                 let token = provider.provide_token().await.map_err(|cause| {
                     bearer::unavailable("the bearer token provider failed").with_source(cause)
@@ -200,7 +214,7 @@ impl Authorizer {
         }
     }
 
-    /// Lets go of credentials that the service has refused.
+    /// Lets go of credentials that the service has refused, where they are kept here at all.
     pub(crate) fn forget_credentials(&self) {
         if let Source::SigV4(credentials) = &self.source {
             credentials.forget();
@@ -253,5 +267,106 @@ impl fmt::Debug for Authorization {
             Self::Bearer(_) => "Bearer",
             Self::None => "None",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use aws_credential_types::provider::{error::CredentialsError, future};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    /// Gives other credentials at every call.
+    #[derive(Debug)]
+    struct Rotating {
+        calls: Arc<AtomicUsize>,
+        gives: fn(usize) -> Result<Credentials, CredentialsError>,
+    }
+
+    impl ProvideCredentials for Rotating {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(async {
+                let call = self.calls.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                (self.gives)(call)
+            })
+        }
+    }
+
+    fn uncached(
+        gives: fn(usize) -> Result<Credentials, CredentialsError>,
+    ) -> (Arc<AtomicUsize>, Authorizer) {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let auth = Auth::sigv4_uncached(Rotating { calls: Arc::clone(&calls), gives });
+        assert!(auth.is_sigv4() && !auth.is_bearer());
+        let now = SystemTime::now();
+        (calls, auth.into_authorizer(Some("us-east-1"), &Environment::empty(), now).unwrap())
+    }
+
+    fn key(authorization: Result<Authorization>) -> String {
+        match authorization {
+            Ok(Authorization::SigV4(found)) => found.access_key_id().to_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_uncached_provider_is_asked_every_time_and_by_everyone() {
+        let (calls, authorizer) = uncached(|call| {
+            let expiry = SystemTime::now() + Duration::from_secs(3600);
+            Ok(Credentials::new(format!("AK{call}"), "SK", None, Some(expiry), "test"))
+        });
+        assert_eq!(authorizer.kind(), AuthKind::SigV4);
+        assert!(!authorizer.is_token_provider());
+        for expected in ["AK0", "AK1"] {
+            assert!(authorizer.at_hand().is_none());
+            assert_eq!(key(authorizer.look_up().await), expected);
+        }
+        assert!(authorizer.stand_in().is_none(), "nothing was kept");
+        authorizer.forget_credentials();
+        assert_eq!(key(authorizer.look_up().await), "AK2");
+        let both = futures::future::join(authorizer.look_up(), authorizer.look_up()).await;
+        assert_eq!((key(both.0), key(both.1)), ("AK3".into(), "AK4".into()));
+        assert_eq!(calls.load(Ordering::SeqCst), 5);
+    }
+
+    #[tokio::test]
+    async fn uncached_credentials_that_are_no_good_are_refused() {
+        for (gives, says) in [
+            (
+                (|_| Ok(Credentials::new("AK", "", None, None, "test"))) as fn(usize) -> _,
+                "empty access key or secret",
+            ),
+            (
+                |_| {
+                    let past = SystemTime::now() - Duration::from_secs(1);
+                    Ok(Credentials::new("AK", "SK", None, Some(past), "test"))
+                },
+                "expired",
+            ),
+            (
+                |_| Err(CredentialsError::provider_error("no more")),
+                "the credentials provider failed",
+            ),
+        ] {
+            let error = uncached(gives).1.look_up().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Credentials);
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn uncached_credentials_need_a_region() {
+        let keys = Credentials::new("AK", "SK", None, None, "test");
+        let auth = Auth::sigv4_uncached(keys);
+        assert_eq!(format!("{auth:?}"), "Auth(UncachedCredentials([redacted]))");
+        let error =
+            auth.into_authorizer(None, &Environment::empty(), SystemTime::now()).unwrap_err();
+        assert_eq!(error.field(), Some("region"));
     }
 }

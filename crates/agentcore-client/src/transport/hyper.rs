@@ -47,6 +47,10 @@ impl HttpService for HyperService {
     ) -> BoxFuture<'static, Result<Response<Body>, SendError>> {
         send(Arc::clone(&self.0), request, limits).boxed()
     }
+
+    fn close_idle(&self) {
+        self.0.pool.clear();
+    }
 }
 
 enum Failed {

@@ -34,6 +34,10 @@ pub trait HttpService: fmt::Debug + Send + Sync + 'static {
         request: Request<Bytes>,
         limits: SendLimits,
     ) -> BoxFuture<'static, Result<Response<Body>, SendError>>;
+
+    /// Closes the connections that wait for the next request, at once. Without any, there is
+    /// nothing to do.
+    fn close_idle(&self) {}
 }
 
 /// The limits of one attempt that only the transport can judge.

@@ -89,6 +89,13 @@ impl Pool {
         drop(stale);
     }
 
+    /// Closes every connection that waits, whatever runtime it belongs to.
+    pub(super) fn clear(&self) {
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        // Sockets are closed outside the lock.
+        drop(idle);
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).len()
