@@ -27,6 +27,11 @@ impl<T> Owned<T> {
     pub fn get(&self) -> Option<&T> {
         self.value.as_ref().filter(|_| self.process == std::process::id())
     }
+
+    /// The value, to be changed; `None` in a process that was forked off since.
+    pub fn get_mut(&mut self) -> Option<&mut T> {
+        self.value.as_mut().filter(|_| self.process == std::process::id())
+    }
 }
 
 impl<T> Drop for Owned<T> {

@@ -1,0 +1,129 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+from . import _native
+from ._async_stream import AsyncAgentStream, StreamRequest
+from ._client import BaseClient
+from ._errors import AgentCoreError, CredentialsError
+from ._logging import emit
+from ._loop import running
+from ._options import encode_payload
+from ._response import InvokeResponse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sys
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from .types import InvokeOptions, Payload, StopOptions, StreamOptions
+
+    if sys.version_info >= (3, 11):
+        from typing import Self, Unpack
+    else:
+        from typing_extensions import Self, Unpack
+
+
+class AsyncAgentCoreClient(BaseClient):
+    """Calls one agent runtime from asyncio. Takes the arguments of `AgentCoreClient`.
+
+    `credentials` and `bearer_token` may be async callables, too; others are called in the loop's
+    executor, so that a slow one does not stall the loop. One client may serve several event loops,
+    one after the other and side by side. Cancelling a call closes its connection at once.
+    """
+
+    __slots__ = ()
+
+    async def invoke(
+        self, payload: Payload, *, session_id: str | None = None, **options: Unpack[InvokeOptions]
+    ) -> InvokeResponse:
+        """Asks the agent and waits for the whole answer. See `AgentCoreClient.invoke`."""
+        given = self._invocation(dict(options))
+        encoded = encode_payload(payload)
+        done = await self._finish(
+            lambda queue: self._native.start_invoke(queue, encoded, session_id, given)
+        )
+        assert isinstance(done, _native.Response)
+        return InvokeResponse(done)
+
+    def stream(
+        self, payload: Payload, *, session_id: str | None = None, **options: Unpack[StreamOptions]
+    ) -> StreamRequest:
+        """Asks the agent and gives its answer as it arrives. See `AgentCoreClient.stream`.
+
+        Await it for an `AsyncAgentStream`, or enter it: `async with client.stream(…) as stream`.
+        """
+        return StreamRequest(lambda: self._open(payload, session_id, dict(options)))
+
+    async def _open(
+        self, payload: Payload, session_id: str | None, options: dict[str, object]
+    ) -> AsyncAgentStream:
+        stop = self._stop_quietly if options.pop("stop_on_close", False) else None
+        given = self._invocation(options)
+        encoded = encode_payload(payload)
+        done = await self._finish(
+            lambda queue: self._native.start_stream(queue, encoded, session_id, given)
+        )
+        assert isinstance(done, _native.Stream)
+        return AsyncAgentStream(done, stop)
+
+    async def stop_session(self, session_id: str, **options: Unpack[StopOptions]) -> None:
+        """Ends a session. See `AgentCoreClient.stop_session`."""
+        given = self._stop(dict(options))
+        await self._finish(
+            lambda queue: self._native.start_stop_session(queue, session_id, given)
+        )
+
+    async def aclose(self) -> None:
+        """Closes idle connections and open streams, at once; also those of siblings."""
+        self.close()
+
+    async def _finish(
+        self, start: Callable[[_native.ReadyQueue], _native.PendingCall]
+    ) -> _native.Response | _native.Stream | bool:
+        """Polls a call whenever it is worth it, and has its questions answered."""
+        loop, queue = running()
+        call = start(queue.native)
+        cause: Exception | None = None
+        try:
+            while True:
+                done = call.poll()
+                if done is None:
+                    await queue.wait(loop, call.token)
+                elif isinstance(done, _native.Question):
+                    assert self._provider is not None
+                    try:
+                        done.answer(await self._provider.ask_in(loop))
+                    except Exception as error:
+                        # What it says may be secret: it goes along as the cause, not in a message.
+                        cause = error
+                        done.fail()
+                else:
+                    return done
+        except CredentialsError as error:
+            if cause is not None:
+                error.__cause__ = cause
+            raise
+        except BaseException:
+            queue.forget(call.token)
+            call.abort()
+            raise
+
+    async def _stop_quietly(self, session_id: str) -> None:
+        """The stop behind a stream that was closed: whoever closes it must not fail over that."""
+        try:
+            await self.stop_session(session_id)
+        except AgentCoreError as error:
+            emit("WARN", f"could not stop the session: {error}")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,152 @@
+"""An answer while it arrives, read by an event loop."""
+
+from __future__ import annotations
+
+from asyncio import sleep
+
+from ._loop import running
+from ._stream import StreamHead
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+    from types import TracebackType
+    from typing import Any, TypeVar
+
+    from . import _native
+    from ._ids import SessionId
+    from ._native import AgentEvent
+
+    Item = TypeVar("Item")
+
+
+class AsyncAgentStream(StreamHead):
+    """An answer while it arrives: an async iterator of `AgentEvent`.
+
+    Events are handed over as soon as they are complete. A stream that breaks raises: an exhausted
+    loop means that the answer ended properly. Cancelling a read (`asyncio.wait_for`) loses nothing:
+    the next read goes on. Leaving its `async with` block closes the connection at once; that does not
+    stop the agent, which `stop_session` does.
+
+    One task may read it at a time.
+    """
+
+    __slots__ = ("_eager", "_reading", "_stop")
+
+    def __init__(
+        self, native: _native.Stream, stop: Callable[[SessionId], Awaitable[None]] | None
+    ) -> None:
+        super().__init__(native)
+        self._stop = stop
+        self._reading = False
+        self._eager = False
+
+    def __aiter__(self) -> AsyncIterator[AgentEvent]:
+        return self
+
+    async def __anext__(self) -> AgentEvent:
+        for event in self._ready:
+            return event
+        events = await self._read(self._native.take_events)
+        if not events:
+            raise StopAsyncIteration
+        self._ready = iter(events)
+        return next(self._ready)
+
+    async def text_deltas(self) -> AsyncIterator[str]:
+        """What the agent says, as it says it, without the events that carry no text."""
+        async for event in self:
+            text = event.text
+            if text is not None:
+                yield text
+
+    async def iter_bytes(self) -> AsyncIterator[bytes]:
+        """The answer's raw bytes as they arrive, in place of events.
+
+        Take it before the first event: what has been received and decoded already is not repeated.
+        """
+        while True:
+            for chunk in self._bytes:
+                yield chunk
+            chunks = await self._read(self._native.take_bytes)
+            if not chunks:
+                return
+            self._bytes = iter(chunks)
+
+    async def _read(
+        self, take: Callable[[_native.ReadyQueue], tuple[int, list[Item] | None]]
+    ) -> list[Item]:
+        if self._reading:
+            raise RuntimeError("the stream is being read by another task")
+        self._reading = True
+        try:
+            if self._eager:
+                # A sender that is faster than its reader must not keep the loop for itself. Before
+                # anything is taken, so that nothing is lost if this is cancelled.
+                await sleep(0)
+            loop, queue = running()
+            self._eager = True
+            while True:
+                token, items = take(queue.native)
+                if items is not None:
+                    return items
+                self._eager = False
+                try:
+                    await queue.wait(loop, token)
+                except BaseException:
+                    queue.forget(token)
+                    raise
+        finally:
+            self._reading = False
+
+    def close(self) -> None:
+        """Closes the connection at once. Reading it afterwards raises `ClosedError`.
+
+        Unlike `aclose` it does not wait for the stop that `stop_on_close` asks for, and sends none.
+        """
+        self._native.close()
+        self._ready = iter(())
+
+    async def aclose(self) -> None:
+        """Closes the connection at once, before anything is awaited."""
+        self.close()
+        stop, self._stop = self._stop, None
+        if stop is not None and self.end != "complete":
+            await stop(self.session_id)
+
+    async def __aenter__(self) -> AsyncAgentStream:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class StreamRequest:
+    """A stream to be: await it, or enter it with `async with`. Nothing is sent before."""
+
+    __slots__ = ("_open", "_stream")
+
+    def __init__(self, open_stream: Callable[[], Awaitable[AsyncAgentStream]]) -> None:
+        self._open = open_stream
+        self._stream: AsyncAgentStream | None = None
+
+    def __await__(self) -> Generator[Any, Any, AsyncAgentStream]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> AsyncAgentStream:
+        self._stream = await self._open()
+        return self._stream
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._stream is not None:
+            await self._stream.aclose()

@@ -1,0 +1,89 @@
+"""A whole answer."""
+
+from __future__ import annotations
+
+from ._ids import SessionId
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from . import _native
+
+
+class InvokeResponse:
+    """A whole answer. A streamed one has been collected."""
+
+    __slots__ = ("_native",)
+
+    def __init__(self, native: _native.Response) -> None:
+        self._native = native
+
+    @property
+    def session_id(self) -> SessionId:
+        """The runtime session that answered. Keep it to go on in the same session."""
+        return SessionId._trusted(self._native.session_id)
+
+    @property
+    def status(self) -> int:
+        """HTTP status of the answer."""
+        return self._native.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """All headers of the answer, names in lower case, the trace headers among them."""
+        return self._native.headers
+
+    @property
+    def content_type(self) -> str | None:
+        """Content type of the answer."""
+        return self.headers.get("content-type")
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's request id."""
+        return self.headers.get("x-amzn-requestid")
+
+    @property
+    def session_endpoint_url(self) -> str | None:
+        """Where this one session can be reached directly, if the runtime opens ports for that.
+
+        An `https` URL or nothing; never send it credentials without looking at its host.
+        """
+        return session_endpoint_url(self.headers)
+
+    @property
+    def body(self) -> bytes:
+        """The raw body."""
+        return self._native.body
+
+    @property
+    def text(self) -> str | None:
+        """What the agent said.
+
+        A JSON string unquoted, the deltas of a stream joined, plain text as it is; `None` where the
+        answer carries no text, e.g. a JSON object of the agent's own shape.
+        """
+        return self._native.text
+
+    @property
+    def end(self) -> str:
+        """How the answer ended: always `"complete"`, or there would have been an error."""
+        return self._native.end
+
+    def json(self) -> Any:
+        """The body as JSON. Raises `ProtocolError` where it is none."""
+        return self._native.json()
+
+    def __repr__(self) -> str:
+        return (
+            f"InvokeResponse(status={self.status}, session_id={str(self.session_id)!r},"
+            f" content_type={self.content_type!r}, body=<{self._native.body_length} bytes>)"
+        )
+
+
+def session_endpoint_url(headers: Mapping[str, str]) -> str | None:
+    """The header that names a session's own endpoint, where it is one to be believed."""
+    url = headers.get("x-amzn-bedrock-agentcore-runtime-session-endpoint-url")
+    return url if url is not None and url.startswith("https://") else None

@@ -1,0 +1,151 @@
+"""An answer while it arrives, read by the calling thread."""
+
+from __future__ import annotations
+
+from ._ids import SessionId
+from ._response import session_endpoint_url
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+
+    from . import _native
+    from ._native import AgentEvent
+    from .types import StreamEnd
+
+
+class StreamHead:
+    """What is known of a stream besides its events; the same for both kinds of stream."""
+
+    __slots__ = ("_bytes", "_native", "_ready")
+
+    def __init__(self, native: _native.Stream) -> None:
+        self._native = native
+        # What has been taken from the socket and not been handed over yet.
+        self._ready: Iterator[AgentEvent] = iter(())
+        self._bytes: Iterator[bytes] = iter(())
+
+    @property
+    def session_id(self) -> SessionId:
+        """The runtime session that answers. Keep it to go on in the same session."""
+        return SessionId._trusted(self._native.session_id)
+
+    @property
+    def status(self) -> int:
+        """HTTP status of the answer."""
+        return self._native.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """All headers of the answer, names in lower case."""
+        return self._native.headers
+
+    @property
+    def content_type(self) -> str | None:
+        """Content type of the answer."""
+        return self.headers.get("content-type")
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's request id."""
+        return self.headers.get("x-amzn-requestid")
+
+    @property
+    def session_endpoint_url(self) -> str | None:
+        """Where this one session can be reached directly, if the runtime opens ports for that.
+
+        An `https` URL or nothing; never send it credentials without looking at its host.
+        """
+        return session_endpoint_url(self.headers)
+
+    @property
+    def end(self) -> StreamEnd | None:
+        """How the stream ended; `None` while it goes on."""
+        return self._native.end
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self._native.end is not None
+
+    @property
+    def events_seen(self) -> int:
+        """Events received so far. Those that arrived together are counted together."""
+        return self._native.events_seen
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"{name}(session_id={str(self.session_id)!r}, end={self.end!r})"
+
+
+class AgentStream(StreamHead):
+    """An answer while it arrives: an iterator of `AgentEvent`.
+
+    Events are handed over as soon as they are complete. A stream that breaks raises: an exhausted
+    loop means that the answer ended properly. Leaving its `with` block closes the connection at once;
+    that does not stop the agent, which `stop_session` does.
+
+    One thread may read it at a time; `close` may be called from any.
+    """
+
+    __slots__ = ("_stop",)
+
+    def __init__(self, native: _native.Stream, stop: Callable[[SessionId], None] | None) -> None:
+        super().__init__(native)
+        self._stop = stop
+
+    def __iter__(self) -> Iterator[AgentEvent]:
+        while True:
+            yield from self._ready
+            events = self._native.next_events()
+            if events is None:
+                return
+            self._ready = iter(events)
+
+    def __next__(self) -> AgentEvent:
+        for event in self._ready:
+            return event
+        events = self._native.next_events()
+        if events is None:
+            raise StopIteration
+        self._ready = iter(events)
+        return next(self._ready)
+
+    def text_deltas(self) -> Iterator[str]:
+        """What the agent says, as it says it, without the events that carry no text."""
+        for event in self:
+            text = event.text
+            if text is not None:
+                yield text
+
+    def iter_bytes(self) -> Iterator[bytes]:
+        """The answer's raw bytes as they arrive, in place of events.
+
+        Take it before the first event: what has been received and decoded already is not repeated.
+        """
+        while True:
+            yield from self._bytes
+            chunks = self._native.next_bytes()
+            if chunks is None:
+                return
+            self._bytes = iter(chunks)
+
+    def close(self) -> None:
+        """Closes the connection at once. Reading it afterwards raises `ClosedError`."""
+        self._native.close()
+        self._ready = iter(())
+        stop, self._stop = self._stop, None
+        if stop is not None and self.end != "complete":
+            stop(self.session_id)
+
+    def __enter__(self) -> AgentStream:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

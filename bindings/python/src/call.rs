@@ -1,0 +1,146 @@
+//! A call that an event loop waits for. The loop's thread polls it, so that
+//! letting go of it closes its connection there and then.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use agentcore_client::{Invoke, InvokeResponse, Result as CoreResult, StopSession};
+use agentcore_ffi::{Call, Engine, Failure, Feed, Owned, Question as Asked, TokenWaker, Turn};
+use pyo3::IntoPyObjectExt as _;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::client::{Borrowed, answer};
+use crate::errors::{flush_logs, raise};
+use crate::queue::ReadyQueue;
+use crate::response::Response;
+use crate::stream::Stream;
+
+/// A call that an event loop waits for.
+#[pyclass(frozen, module = "agentcore_client._native")]
+pub(crate) struct PendingCall {
+    /// What the queue gives when it is to be polled again.
+    #[pyo3(get)]
+    token: u64,
+    waker: Arc<TokenWaker>,
+    state: Mutex<Option<Owned<State>>>,
+}
+
+struct State {
+    call: Call<Outcome>,
+    live: Borrowed,
+    /// Its first turn hashes so much that others should not wait for the interpreter meanwhile.
+    heavy: bool,
+}
+
+/// What a call may come to.
+pub(crate) enum Outcome {
+    Response(InvokeResponse),
+    Stream(Feed),
+    Stopped,
+}
+
+/// From here on hashing a payload takes longer than letting go of the interpreter can cost.
+const HEAVY: usize = 256 << 10;
+
+pub(crate) async fn whole(invoke: Invoke) -> CoreResult<Outcome> {
+    invoke.send().await.map(Outcome::Response)
+}
+
+pub(crate) async fn streamed(invoke: Invoke) -> CoreResult<Outcome> {
+    invoke.stream().await.map(|stream| Outcome::Stream(Feed::new(stream)))
+}
+
+pub(crate) async fn stopped(stop: StopSession) -> CoreResult<Outcome> {
+    stop.send().await.map(|()| Outcome::Stopped)
+}
+
+impl PendingCall {
+    pub(crate) fn new(
+        queue: &ReadyQueue,
+        future: impl Future<Output = CoreResult<Outcome>> + Send + 'static,
+        live: Borrowed,
+        payload_bytes: usize,
+    ) -> Self {
+        let (token, waker) = queue.waker();
+        let state = State { call: Call::new(future), live, heavy: payload_bytes >= HEAVY };
+        Self { token, waker, state: Mutex::new(Some(Owned::new(state))) }
+    }
+}
+
+#[pymethods]
+impl PendingCall {
+    /// `None` while it waits, a `Question` that must be answered first, or what it has come to.
+    fn poll<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let mut slot = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(state) = slot.as_mut().and_then(Owned::get_mut) else {
+            return Err(raise(py, &Failure::Closed("the call is over")));
+        };
+        let background = Engine::current().background().map_err(|failure| raise(py, &failure))?;
+        let waker = Waker::from(Arc::clone(&self.waker));
+        let mut poll = || {
+            let _entered = background.enter();
+            self.waker.arm();
+            state.call.poll(&mut Context::from_waker(&waker))
+        };
+        let turn = if std::mem::take(&mut state.heavy) { py.detach(&mut poll) } else { poll() };
+        flush_logs(py, state.call.scope());
+        let done = match turn {
+            Poll::Pending => return Ok(None),
+            Poll::Ready(Turn::Ask(question)) => {
+                return Question::new(question).into_bound_py_any(py).map(Some);
+            }
+            Poll::Ready(Turn::Done(done)) => done,
+        };
+        state.live.hang_up_if_closed();
+        let outcome = match done {
+            Ok(Outcome::Response(response)) => Response::new(response).into_bound_py_any(py),
+            Ok(Outcome::Stream(feed)) => {
+                Stream::new(state.live.adopt(feed), None).into_bound_py_any(py)
+            }
+            Ok(Outcome::Stopped) => true.into_bound_py_any(py),
+            Err(failure) => Err(raise(py, &failure)),
+        };
+        *slot = None;
+        outcome.map(Some)
+    }
+
+    /// Lets go of it: its connection is closed, unless it has come to its end.
+    fn abort(&self) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(state);
+    }
+}
+
+/// What a provider in Python must answer.
+#[pyclass(frozen, module = "agentcore_client._native")]
+pub(crate) struct Question(Mutex<Option<Asked>>);
+
+impl Question {
+    fn new(question: Asked) -> Self {
+        Self(Mutex::new(Some(question)))
+    }
+
+    fn take(&self) -> Option<Asked> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[pymethods]
+impl Question {
+    /// Hands over a token, or a tuple of credentials.
+    fn answer(&self, py: Python<'_>, given: Bound<'_, PyAny>) -> PyResult<()> {
+        let question =
+            self.take().ok_or_else(|| PyRuntimeError::new_err("this was answered already"))?;
+        match answer(py, question, Ok(given))? {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// There will be no answer.
+    fn fail(&self) {
+        drop(self.take());
+    }
+}

@@ -1,0 +1,380 @@
+//! The client behind both public ones: options in, calls out. A forked child
+//! builds its own from the same options, since its parent's sockets are not its to touch.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use agentcore_client::{Auth, Client as CoreClient, ClientBuilder, Invoke};
+use agentcore_ffi::{
+    AskForCredentials, AskForToken, Call, Engine, Failure, Feed, Group, Owned, Question, Scope,
+};
+use pyo3::PyTraverseError;
+use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::gc::PyVisit;
+use pyo3::prelude::*;
+
+use crate::call::{self, PendingCall};
+use crate::errors::{flush_logs, raise, raise_core};
+use crate::ids;
+use crate::queue::ReadyQueue;
+use crate::response::Response;
+use crate::stream::Stream;
+use crate::values::{self, Defaults, Options, SiblingOptions};
+use crate::wait::drive;
+
+const CLOSED: Failure = Failure::Closed("the client was closed; make a new one");
+
+/// A provider in Python: `ask()` gives a token, or a tuple of credentials.
+pub(crate) struct Provider(Py<PyAny>);
+
+impl Provider {
+    /// Asks, and hands the answer over. Gives back what the provider raised.
+    pub(crate) fn answer(&self, py: Python<'_>, question: Question) -> PyResult<Option<PyErr>> {
+        let asked = self.0.bind(py).call_method0("ask");
+        answer(py, question, asked)
+    }
+}
+
+/// Hands over what a provider gave or raised.
+pub(crate) fn answer(
+    py: Python<'_>,
+    question: Question,
+    asked: PyResult<Bound<'_, PyAny>>,
+) -> PyResult<Option<PyErr>> {
+    // A call that is gone meanwhile needs no answer.
+    let handed_over = match question {
+        Question::Token(asker) => asked
+            .and_then(|given| values::text("bearer_token", &given))
+            .map(|token| drop(asker.send(Ok(token)))),
+        Question::Credentials(asker) => asked
+            .and_then(|given| values::credentials(&given))
+            .map(|credentials| drop(asker.send(Ok(credentials)))),
+    };
+    match handed_over {
+        Ok(()) => Ok(None),
+        // The question is dropped, which fails the attempt. What the exception says may be secret,
+        // so it goes along as the cause and not into a message.
+        Err(error) if error.is_instance_of::<PyException>(py) => Ok(Some(error)),
+        Err(error) => Err(error),
+    }
+}
+
+enum Recipe {
+    Root(Box<ClientBuilder>),
+    Sibling(Py<Client>, Box<SiblingOptions>),
+}
+
+/// What belongs to one process.
+struct Live {
+    client: CoreClient,
+    group: Arc<Group>,
+}
+
+/// A client, sync and asyncio alike.
+#[pyclass(frozen, module = "agentcore_client._native")]
+pub(crate) struct Client {
+    recipe: Recipe,
+    defaults: Defaults,
+    provider: Option<Arc<Provider>>,
+    closed: Arc<AtomicBool>,
+    /// Locked with the interpreter held and for moments only, so that no fork happens meanwhile.
+    live: Mutex<Option<Owned<Live>>>,
+}
+
+#[pymethods]
+impl Client {
+    /// `auth` is `None` for the environment's, `("bearer", token)`, `("bearer_provider", provider)`,
+    /// `("credentials", (…))`, `("credentials_provider", provider)` for one that is asked at every
+    /// attempt, or `("cached_credentials_provider", provider)`.
+    #[new]
+    #[pyo3(signature = (runtime_arn, auth, options))]
+    fn new(
+        py: Python<'_>,
+        runtime_arn: Option<&Bound<'_, PyAny>>,
+        auth: Option<(String, Bound<'_, PyAny>)>,
+        options: &Options<'_>,
+    ) -> PyResult<Self> {
+        let builder = match runtime_arn {
+            Some(arn) => CoreClient::builder(values::text("runtime_arn", arn)?),
+            None => CoreClient::builder_from_env(),
+        };
+        let mut builder = values::configure(builder, options)?;
+        let mut provider = None;
+        if let Some((kind, given)) = auth {
+            let mut ask = || provider = Some(Arc::new(Provider(given.clone().unbind())));
+            builder = builder.auth(match kind.as_str() {
+                "bearer" => Auth::bearer(values::text("bearer_token", &given)?),
+                "bearer_provider" => {
+                    ask();
+                    Auth::bearer_provider(AskForToken)
+                }
+                "credentials" => Auth::sigv4(values::credentials(&given)?),
+                "credentials_provider" => {
+                    ask();
+                    Auth::sigv4_uncached(AskForCredentials)
+                }
+                "cached_credentials_provider" => {
+                    ask();
+                    Auth::sigv4(AskForCredentials)
+                }
+                _ => return Err(PyTypeError::new_err("unknown kind of auth")),
+            });
+        }
+        let client = Self {
+            recipe: Recipe::Root(Box::new(builder)),
+            defaults: Defaults::new(options)?,
+            provider,
+            closed: Arc::default(),
+            live: Mutex::default(),
+        };
+        client.live(py)?;
+        Ok(client)
+    }
+
+    /// A client with other options on the same connections and credentials.
+    fn sibling(slf: Bound<'_, Self>, options: &Options<'_>) -> PyResult<Self> {
+        let parent = slf.get();
+        let options = SiblingOptions::new(options, &parent.defaults)?;
+        let sibling = Self {
+            defaults: parent.defaults.for_sibling(&options),
+            provider: parent.provider.clone(),
+            closed: Arc::clone(&parent.closed),
+            live: Mutex::default(),
+            recipe: Recipe::Sibling(slf.clone().unbind(), Box::new(options)),
+        };
+        sibling.live(slf.py())?;
+        Ok(sibling)
+    }
+
+    #[getter]
+    fn runtime_arn(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        let (client, _) = self.live(py)?;
+        Ok(client.runtime_arn().map(|arn| arn.as_str().to_owned()))
+    }
+
+    #[getter]
+    fn qualifier(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        let (client, _) = self.live(py)?;
+        Ok(client.qualifier().map(str::to_owned))
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Closes open streams and idle connections, at once.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Live { client, group }) = live.as_ref().and_then(Owned::get) {
+            group.close();
+            client.close_idle_connections();
+        }
+    }
+
+    fn invoke(
+        &self,
+        py: Python<'_>,
+        payload: &Bound<'_, PyAny>,
+        session: Option<&Bound<'_, PyAny>>,
+        options: &Options<'_>,
+    ) -> PyResult<Response> {
+        let (invoke, live, _) = self.invocation(py, payload, session, options)?;
+        let lease = lease(py)?;
+        let call = Call::new(invoke.send());
+        let answer = drive(py, lease.lane(), call, self.provider.as_deref());
+        live.hang_up_if_closed();
+        answer.map(Response::new)
+    }
+
+    fn stream(
+        &self,
+        py: Python<'_>,
+        payload: &Bound<'_, PyAny>,
+        session: Option<&Bound<'_, PyAny>>,
+        options: &Options<'_>,
+    ) -> PyResult<Stream> {
+        let (invoke, live, _) = self.invocation(py, payload, session, options)?;
+        let lease = lease(py)?;
+        let call = Call::new(async { invoke.stream().await.map(Feed::new) });
+        let feed = drive(py, lease.lane(), call, self.provider.as_deref());
+        live.hang_up_if_closed();
+        Ok(Stream::new(live.adopt(feed?), Some(lease)))
+    }
+
+    fn stop_session(
+        &self,
+        py: Python<'_>,
+        session: &Bound<'_, PyAny>,
+        options: &Options<'_>,
+    ) -> PyResult<()> {
+        let (stop, live) = self.stop(py, session, options)?;
+        let lease = lease(py)?;
+        let stopped = drive(py, lease.lane(), Call::new(stop.send()), self.provider.as_deref());
+        live.hang_up_if_closed();
+        stopped
+    }
+
+    fn start_invoke(
+        &self,
+        py: Python<'_>,
+        queue: &ReadyQueue,
+        payload: &Bound<'_, PyAny>,
+        session: Option<&Bound<'_, PyAny>>,
+        options: &Options<'_>,
+    ) -> PyResult<PendingCall> {
+        let (invoke, live, size) = self.invocation(py, payload, session, options)?;
+        Ok(PendingCall::new(queue, call::whole(invoke), live, size))
+    }
+
+    fn start_stream(
+        &self,
+        py: Python<'_>,
+        queue: &ReadyQueue,
+        payload: &Bound<'_, PyAny>,
+        session: Option<&Bound<'_, PyAny>>,
+        options: &Options<'_>,
+    ) -> PyResult<PendingCall> {
+        let (invoke, live, size) = self.invocation(py, payload, session, options)?;
+        Ok(PendingCall::new(queue, call::streamed(invoke), live, size))
+    }
+
+    fn start_stop_session(
+        &self,
+        py: Python<'_>,
+        queue: &ReadyQueue,
+        session: &Bound<'_, PyAny>,
+        options: &Options<'_>,
+    ) -> PyResult<PendingCall> {
+        let (stop, live) = self.stop(py, session, options)?;
+        Ok(PendingCall::new(queue, call::stopped(stop), live, 0))
+    }
+
+    /// Panics within a call, as a bug would. For the tests.
+    fn _panic(&self, py: Python<'_>) -> PyResult<()> {
+        #[allow(clippy::panic)] // This is what it is for.
+        let call = Call::new(async { panic!("a bug of our own making") });
+        drive(py, lease(py)?.lane(), call, None)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(provider) = &self.provider {
+            visit.call(&provider.0)?;
+        }
+        match &self.recipe {
+            Recipe::Sibling(parent, _) => visit.call(parent),
+            Recipe::Root(_) => Ok(()),
+        }
+    }
+}
+
+/// A client and what closes with it, for the time of one call.
+pub(crate) struct Borrowed {
+    client: CoreClient,
+    group: Arc<Group>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Borrowed {
+    /// A stream that is closed with the client.
+    pub(crate) fn adopt(&self, feed: Feed) -> Arc<Feed> {
+        let feed = Arc::new(feed);
+        self.group.add(&feed);
+        feed
+    }
+
+    /// A call that ends after its client was closed must not leave its connection in the pool.
+    pub(crate) fn hang_up_if_closed(&self) {
+        if self.closed.load(Ordering::Acquire) {
+            self.client.close_idle_connections();
+        }
+    }
+}
+
+impl Client {
+    fn live(&self, py: Python<'_>) -> PyResult<(CoreClient, Arc<Group>)> {
+        if self.closed() {
+            return Err(raise(py, &CLOSED));
+        }
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Live { client, group }) = live.as_ref().and_then(Owned::get) {
+            return Ok((client.clone(), Arc::clone(group)));
+        }
+        let scope = Scope::default();
+        let built = match &self.recipe {
+            Recipe::Root(builder) => {
+                let built = scope.run(|| builder.as_ref().clone().build());
+                built.map(|client| (client, Arc::default())).map_err(|e| raise_core(py, e))
+            }
+            Recipe::Sibling(parent, options) => {
+                parent.get().live(py).and_then(|(client, group)| {
+                    let mut sibling = client.with_options();
+                    if let Some(qualifier) = &options.qualifier {
+                        sibling = sibling.qualifier(qualifier);
+                    }
+                    if let Some(timeouts) = options.timeouts {
+                        sibling = sibling.timeouts(timeouts);
+                    }
+                    if let Some(retry) = options.retry {
+                        sibling = sibling.retry(retry);
+                    }
+                    if let Some(limits) = options.limits {
+                        sibling = sibling.limits(limits);
+                    }
+                    if let Some(format) = options.text_format {
+                        sibling = sibling.text_format(format);
+                    }
+                    Ok((sibling.build().map_err(|e| raise_core(py, e))?, group))
+                })
+            }
+        };
+        let (client, group) = built?;
+        let ours = Live { client: client.clone(), group: Arc::clone(&group) };
+        // What a parent process left here is leaked by being replaced.
+        *live = Some(Owned::new(ours));
+        drop(live);
+        flush_logs(py, &scope);
+        Ok((client, group))
+    }
+
+    fn borrow(&self, py: Python<'_>) -> PyResult<Borrowed> {
+        let (client, group) = self.live(py)?;
+        Ok(Borrowed { client, group, closed: Arc::clone(&self.closed) })
+    }
+
+    fn invocation(
+        &self,
+        py: Python<'_>,
+        payload: &Bound<'_, PyAny>,
+        session: Option<&Bound<'_, PyAny>>,
+        options: &Options<'_>,
+    ) -> PyResult<(Invoke, Borrowed, usize)> {
+        let live = self.borrow(py)?;
+        let payload = values::payload(payload)?;
+        let size = payload.as_bytes().len();
+        let mut invoke = live.client.invoke(payload);
+        if let Some(id) = session {
+            let local = live.client.runtime_arn().is_none();
+            invoke = invoke.session(values::session(id, ids::is_checked(id)?, local)?);
+        }
+        Ok((values::invocation(invoke, options, &self.defaults)?, live, size))
+    }
+
+    fn stop(
+        &self,
+        py: Python<'_>,
+        session: &Bound<'_, PyAny>,
+        options: &Options<'_>,
+    ) -> PyResult<(agentcore_client::StopSession, Borrowed)> {
+        let live = self.borrow(py)?;
+        let local = live.client.runtime_arn().is_none();
+        let id = values::session(session, ids::is_checked(session)?, local)?;
+        let stop = values::stop(live.client.stop_session(id), options, &self.defaults)?;
+        Ok((stop, live))
+    }
+}
+
+fn lease(py: Python<'_>) -> PyResult<agentcore_ffi::Lease> {
+    Engine::current().lease().map_err(|failure| raise(py, &failure))
+}

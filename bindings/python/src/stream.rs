@@ -1,0 +1,224 @@
+//! An answer while it arrives, behind the public stream classes. Whoever reads
+//! it drives its socket: a thread on its lane, or an event loop's thread.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use agentcore_client::{AgentEvent as CoreEvent, Bytes};
+use agentcore_ffi::{Batch, Engine, Failure, Feed, Lane, Lease, Owned, Reading, TokenWaker};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use crate::errors::{flush_logs, raise};
+use crate::event::AgentEvent;
+use crate::queue::ReadyQueue;
+use crate::response::header_dict;
+use crate::wait::wait;
+
+/// An answer while it arrives.
+#[pyclass(frozen, module = "agentcore_client._native")]
+pub(crate) struct Stream(Owned<Inner>);
+
+struct Inner {
+    feed: Arc<Feed>,
+    /// Given back when the stream has ended.
+    lease: Mutex<Option<Lease>>,
+    /// Of the event loop that read it last.
+    waker: Mutex<Option<(u64, Arc<TokenWaker>)>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.feed.close();
+    }
+}
+
+impl Stream {
+    pub(crate) fn new(feed: Arc<Feed>, lease: Option<Lease>) -> Self {
+        Self(Owned::new(Inner { feed, lease: Mutex::new(lease), waker: Mutex::default() }))
+    }
+
+    fn inner(&self, py: Python<'_>) -> PyResult<&Inner> {
+        const ELSEWHERE: Failure = Failure::Closed(
+            "the stream was opened before this process was forked off; it goes on in the parent",
+        );
+        self.0.get().ok_or_else(|| raise(py, &ELSEWHERE))
+    }
+}
+
+impl Inner {
+    fn reading(&self) -> PyResult<Reading<'_>> {
+        self.feed.begin_read().ok_or_else(|| {
+            PyRuntimeError::new_err("the stream is being read by another thread or task")
+        })
+    }
+
+    /// Waits for the next items on this thread; `None` at the end.
+    fn next<'py, T: Send>(
+        &self,
+        py: Python<'py>,
+        poll: impl Fn(&Reading<'_>, &mut Context<'_>) -> Poll<Batch<T>> + Sync + Send,
+        to_python: impl FnMut(T) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyList>>> {
+        let reading = self.reading()?;
+        let lane = self.lane()?;
+        let batch = match &lane {
+            Some(lane) => wait(py, lane, |cx| poll(&reading, cx)),
+            // After the end there is nothing to wait for.
+            None => match poll(&reading, &mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(batch) => Ok(batch),
+                Poll::Pending => {
+                    Err(PyRuntimeError::new_err("the stream belongs to an event loop"))
+                }
+            },
+        };
+        flush_logs(py, self.feed.scope());
+        self.hand_over(py, batch?, to_python)
+    }
+
+    /// The items that have arrived; `None` while none has, an empty list at the end.
+    fn take<'py, T>(
+        &self,
+        py: Python<'py>,
+        queue: &ReadyQueue,
+        poll: impl Fn(&Reading<'_>, &mut Context<'_>) -> Poll<Batch<T>>,
+        to_python: impl FnMut(T) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<(u64, Option<Bound<'py, PyList>>)> {
+        let reading = self.reading()?;
+        let (token, waker) = self.waker(queue);
+        let background = Engine::current().background().map_err(|failure| raise(py, &failure))?;
+        let polled = {
+            let _entered = background.enter();
+            waker.arm();
+            let waker = Waker::from(waker);
+            poll(&reading, &mut Context::from_waker(&waker))
+        };
+        flush_logs(py, self.feed.scope());
+        let Poll::Ready(batch) = polled else { return Ok((token, None)) };
+        let items = self.hand_over(py, batch, to_python)?;
+        Ok((token, Some(items.unwrap_or_else(|| PyList::empty(py)))))
+    }
+
+    fn hand_over<'py, T>(
+        &self,
+        py: Python<'py>,
+        batch: Batch<T>,
+        mut to_python: impl FnMut(T) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyList>>> {
+        match batch {
+            Batch::Items(items) => {
+                let list = PyList::empty(py);
+                for item in items {
+                    list.append(to_python(item)?)?;
+                }
+                Ok(Some(list))
+            }
+            Batch::End => {
+                self.give_back();
+                Ok(None)
+            }
+            Batch::Failed(failure) => {
+                self.give_back();
+                Err(raise(py, &failure))
+            }
+        }
+    }
+
+    fn lane(&self) -> PyResult<Option<Arc<Lane>>> {
+        let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(lease.as_ref().map(|lease| Arc::clone(lease.lane())))
+    }
+
+    /// The lane is free for the next call, whose connection waits there.
+    fn give_back(&self) {
+        drop(self.lease.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    fn waker(&self, queue: &ReadyQueue) -> (u64, Arc<TokenWaker>) {
+        let mut known = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((token, waker)) = known.as_ref()
+            && queue.is_of(waker)
+        {
+            return (*token, Arc::clone(waker));
+        }
+        let (token, waker) = queue.waker();
+        *known = Some((token, Arc::clone(&waker)));
+        (token, waker)
+    }
+}
+
+#[pymethods]
+impl Stream {
+    #[getter]
+    fn session_id(&self, py: Python<'_>) -> PyResult<&str> {
+        Ok(&self.inner(py)?.feed.head().session_id)
+    }
+
+    #[getter]
+    fn status(&self, py: Python<'_>) -> PyResult<u16> {
+        Ok(self.inner(py)?.feed.head().status)
+    }
+
+    #[getter]
+    fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let headers = self.inner(py)?.feed.head().headers.iter();
+        header_dict(py, headers.map(|(name, value)| (&**name, &**value)))
+    }
+
+    #[getter]
+    fn end(&self, py: Python<'_>) -> PyResult<Option<&'static str>> {
+        Ok(self.inner(py)?.feed.end().map(|end| end.as_str()))
+    }
+
+    #[getter]
+    fn events_seen(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.inner(py)?.feed.events_seen())
+    }
+
+    /// Waits for events on this thread; `None` at the end.
+    fn next_events<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
+        self.inner(py)?.next(py, |r, cx| r.poll_events(cx), |item| event(py, item))
+    }
+
+    /// Waits for raw bytes on this thread; `None` at the end.
+    fn next_bytes<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
+        self.inner(py)?.next(py, |r, cx| r.poll_bytes(cx), |item| Ok(bytes(py, item)))
+    }
+
+    /// A token, and the events that have arrived: `None` while none has, an empty list at the end.
+    /// The token is what the queue gives when it is worth asking again.
+    fn take_events<'py>(
+        &self,
+        py: Python<'py>,
+        queue: &ReadyQueue,
+    ) -> PyResult<(u64, Option<Bound<'py, PyList>>)> {
+        self.inner(py)?.take(py, queue, |r, cx| r.poll_events(cx), |item| event(py, item))
+    }
+
+    /// The same for raw bytes.
+    fn take_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        queue: &ReadyQueue,
+    ) -> PyResult<(u64, Option<Bound<'py, PyList>>)> {
+        self.inner(py)?.take(py, queue, |r, cx| r.poll_bytes(cx), |item| Ok(bytes(py, item)))
+    }
+
+    /// Closes the connection at once and wakes whoever waits.
+    fn close(&self) {
+        // In a forked child there is nothing of its own to close.
+        if let Some(inner) = self.0.get() {
+            inner.feed.close();
+            inner.give_back();
+        }
+    }
+}
+
+fn event(py: Python<'_>, item: CoreEvent) -> PyResult<Bound<'_, PyAny>> {
+    Ok(Bound::new(py, AgentEvent::new(item))?.into_any())
+}
+
+fn bytes(py: Python<'_>, item: Bytes) -> Bound<'_, PyAny> {
+    PyBytes::new(py, &item).into_any()
+}

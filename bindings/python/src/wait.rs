@@ -1,0 +1,87 @@
+//! Waiting on the caller's own thread, without the interpreter. The main thread
+//! comes back ten times a second to see whether a signal (Ctrl-C) has arrived.
+
+use std::cell::Cell;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use agentcore_ffi::{Call, Lane, Turn};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::client::Provider;
+use crate::errors::{flush_logs, raise};
+
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Waits until `poll` is ready.
+///
+/// # Errors
+/// What a signal handler raises.
+pub(crate) fn wait<T: Send>(
+    py: Python<'_>,
+    lane: &Lane,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T> + Send,
+) -> PyResult<T> {
+    let slice = on_main_thread(py)?.then_some(SLICE);
+    loop {
+        if let Some(value) = py.detach(|| lane.drive(slice, &mut poll)) {
+            return Ok(value);
+        }
+        py.check_signals()?;
+    }
+}
+
+/// Waits for a call, and asks its provider when it wants to know something.
+///
+/// # Errors
+/// The call's own, what a signal handler raises, and what a provider raises that is no `Exception`.
+pub(crate) fn drive<T: Send>(
+    py: Python<'_>,
+    lane: &Lane,
+    mut call: Call<T>,
+    provider: Option<&Provider>,
+) -> PyResult<T> {
+    let mut cause = None;
+    loop {
+        let turn = wait(py, lane, |cx| call.poll(cx));
+        flush_logs(py, call.scope());
+        match turn? {
+            Turn::Done(result) => {
+                return result.map_err(|failure| {
+                    let error = raise(py, &failure);
+                    if failure.kind() == agentcore_client::ErrorKind::Credentials && cause.is_some()
+                    {
+                        error.set_cause(py, cause.take());
+                    }
+                    error
+                });
+            }
+            Turn::Ask(question) => match provider {
+                Some(provider) => cause = provider.answer(py, question)?,
+                // Without a provider nothing is asked.
+                None => drop(question),
+            },
+        }
+    }
+}
+
+/// Signals only concern the main thread. Without `threading` there is no other, as good as.
+fn on_main_thread(py: Python<'_>) -> PyResult<bool> {
+    thread_local! {
+        /// For which process this thread knows the answer, and the answer.
+        static KNOWN: Cell<Option<(u32, bool)>> = const { Cell::new(None) };
+    }
+    let process = std::process::id();
+    if let Some((of, is_main)) = KNOWN.get()
+        && of == process
+    {
+        return Ok(is_main);
+    }
+    let modules = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
+    let Some(threading) = modules.get_item("threading")? else { return Ok(true) };
+    let main = threading.call_method0("main_thread")?.getattr("ident")?;
+    let is_main = main.eq(threading.call_method0("get_ident")?)?;
+    KNOWN.set(Some((process, is_main)));
+    Ok(is_main)
+}
