@@ -48,8 +48,8 @@ class AgentCoreError(Exception):
     Attributes:
         kind: What went wrong, e.g. `"Timeout"`; the same word in every language.
         delivery: `"not_sent"`, `"rejected"` (the service says that it did not run), `"accepted"`
-            (an answer began, or the agent itself failed) or `"unknown"` (it may have run: don't send
-            it again unless the agent is idempotent).
+            (an answer began, or the agent itself failed) or `"unknown"` (it may have run: don't
+            send it again unless the agent is idempotent).
         status: HTTP status of the answer, if there was one.
         service_code: The service's exception name, such as `"ThrottlingException"`.
         request_id: The service's request id; quote it to AWS support.
@@ -152,7 +152,7 @@ class ProtocolError(AgentCoreError):
 
 
 class ClosedError(AgentCoreError):
-    """The client or the stream was closed, or belongs to a process that this one forked off from."""
+    """The client or stream was closed, or belongs to a process that this one forked off from."""
 
     kind = "Closed"
 

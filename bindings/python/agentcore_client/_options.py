@@ -86,9 +86,7 @@ class Limits:
 
     _given: dict[str, int]
 
-    def __init__(
-        self, *, event: int = _UNSET, answer: int = _UNSET, payload: int = _UNSET
-    ) -> None:
+    def __init__(self, *, event: int = _UNSET, answer: int = _UNSET, payload: int = _UNSET) -> None:
         limits = {"event": event, "answer": answer, "payload": payload}
         self._given = {name: limit for name, limit in limits.items() if limit is not _UNSET}
         for name, limit in self._given.items():
