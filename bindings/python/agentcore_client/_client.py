@@ -76,8 +76,12 @@ class BaseClient:
         propagate_baggage: bool = False,
     ) -> None:
         auth, self._provider = native_auth(credentials, bearer_token)
+        if not isinstance(propagate_baggage, bool):
+            raise TypeError(
+                f"propagate_baggage must be a bool, not {type(propagate_baggage).__name__}"
+            )
         self._propagate_baggage = propagate_baggage
-        if ca_bundle is not None and not isinstance(ca_bundle, str):
+        if ca_bundle is not None and hasattr(ca_bundle, "__fspath__"):
             import os
 
             ca_bundle = os.fsdecode(ca_bundle)

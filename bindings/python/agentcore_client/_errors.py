@@ -104,7 +104,8 @@ class InvalidInputError(AgentCoreError, ValueError):
 
 
 class CredentialsError(AgentCoreError):
-    """No credentials or token could be had, or the service refused them as such."""
+    """No credentials or token could be had; nothing was sent. One that the service refuses is a
+    `ServiceError`, such as `UnauthorizedException`."""
 
     kind = "Credentials"
 
@@ -134,7 +135,8 @@ class AgentError(AgentCoreError):
 
 
 class StreamInterruptedError(AgentCoreError):
-    """An answer began and broke off. `session_id` and `events_seen` tell how to go on."""
+    """The connection broke, before the answer or within it. `delivery` says whether one began;
+    `session_id` and `events_seen` tell how to go on."""
 
     kind = "StreamInterrupted"
 
