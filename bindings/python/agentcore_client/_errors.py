@@ -39,6 +39,10 @@ class Attempt:
         shown = (f"{name}={getattr(self, name)!r}" for name in ("kind", "delivery", "status"))
         return f"Attempt({', '.join(shown)})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        members = self.kind, self.delivery, self.status, self.service_code, self.pause
+        return Attempt, members
+
 
 class AgentCoreError(Exception):
     """Why a call failed, whether the agent may have run, and what to do next.

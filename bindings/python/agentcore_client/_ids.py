@@ -34,7 +34,12 @@ class SessionId(str):
             secret: At least 16 bytes that only your backend knows; a `str` counts as UTF-8.
             *parts: E.g. tenant, user and conversation. `("ab", "c")` and `("a", "bc")` differ.
         """
-        key = secret.encode() if isinstance(secret, str) else bytes(secret)
+        if isinstance(secret, str):
+            secret = secret.encode()
+        elif not isinstance(secret, (bytes, bytearray, memoryview)):
+            # bytes(32) would be 32 zeros.
+            raise TypeError(f"secret must be bytes or a str, not {type(secret).__name__}")
+        key = bytes(secret)
         return cls._trusted(_native.derive_session_id(key, _texts(parts)))
 
     @classmethod
