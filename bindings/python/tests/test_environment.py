@@ -181,7 +181,7 @@ def test_a_local_agent_as_an_argument(container):
 
 def test_configured_endpoints_can_be_ignored(as_named, monkeypatch):
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
-    with AgentCoreClient(proxy="http://127.0.0.1:9") as client:
+    with AgentCoreClient(proxy="http://127.0.0.1:9", retry="never") as client:
         with pytest.raises(ConnectionError, match="nothing was sent"):
             client.invoke({"prompt": "Hi"})
     assert as_named.count_posts() == 0

@@ -8,7 +8,7 @@ import sys
 import textwrap
 
 import pytest
-from agentcore_client import AgentCoreClient, AsyncAgentCoreClient
+from agentcore_client import AsyncAgentCoreClient
 
 THROTTLED = {"status": 429, "code": "ThrottlingException", "headers": {"retry-after": "0"}}
 
@@ -83,12 +83,19 @@ def test_so_it_is_with_asyncio(local_data_plane, records):
     assert any("ThrottlingException" in record.getMessage() for record in records())
 
 
-def test_a_local_agent_is_warned_of(monkeypatch, records):
+def test_a_local_agent_is_warned_of_once(monkeypatch):
     monkeypatch.setenv("AGENTCORE_LOCAL_URL", "http://127.0.0.1:8080")
-    with AgentCoreClient("arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/a-0123456789"):
-        pass
-    (warning,) = [record for record in records() if record.levelno == logging.WARNING]
-    assert "AGENTCORE_LOCAL_URL" in warning.getMessage()
+    program = """
+        import logging
+        logging.basicConfig()
+        from agentcore_client import AgentCoreClient
+        for _ in range(3):
+            AgentCoreClient("arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/a-0123456789")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("WARNING:agentcore_client:AGENTCORE_LOCAL_URL is set")
 
 
 def test_no_secrets(client, local_data_plane, records):
