@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -39,12 +40,14 @@ impl Probe {
 pub(super) struct Tcp {
     stream: TcpStream,
     probe: Probe,
+    /// The process that opened it.
+    owner: u32,
 }
 
 impl Tcp {
     pub(super) fn new(stream: TcpStream) -> (Self, Probe) {
         let probe = Probe::default();
-        (Self { stream, probe: probe.clone() }, probe)
+        (Self { stream, probe: probe.clone(), owner: std::process::id() }, probe)
     }
 
     #[cold]
@@ -56,6 +59,18 @@ impl Tcp {
         );
         if !nothing {
             self.probe.0.store(STIRRED, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Closing a descriptor ends the connection only where it is the last one. A forked child holds a
+/// copy, and the other side would go on talking to nobody until that child ends, too: so the
+/// connection itself is ended. Not by the child, whose copy is not its own to end.
+impl Drop for Tcp {
+    fn drop(&mut self) {
+        if self.owner == std::process::id() {
+            // What is not connected any more has nothing left to end.
+            let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
         }
     }
 }
@@ -168,5 +183,52 @@ impl AsyncWrite for Stream {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::net::TcpListener;
+    use std::os::fd::{AsFd as _, OwnedFd};
+    use std::time::Duration;
+
+    /// A connection, a copy of its descriptor as a fork makes one, and the other side.
+    async fn connection() -> (Tcp, OwnedFd, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let copy = stream.as_fd().try_clone_to_owned().unwrap();
+        (Tcp::new(stream).0, copy, listener.accept().unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn the_other_side_sees_the_end_although_a_forked_child_holds_a_copy() {
+        let (tcp, copy, mut peer) = connection().await;
+        drop(tcp);
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+        drop(copy);
+    }
+
+    #[tokio::test]
+    async fn a_forked_child_does_not_end_what_its_parent_uses() {
+        let (mut tcp, copy, mut peer) = connection().await;
+        tcp.owner += 1;
+        drop(tcp);
+        peer.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(copy);
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn ending_what_has_broken_does_no_harm() {
+        let (tcp, copy, peer) = connection().await;
+        socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        tcp.stream.readable().await.unwrap();
+        drop(tcp);
+        drop(copy);
     }
 }
