@@ -186,7 +186,8 @@ impl AsyncWrite for Stream {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Read as _;
