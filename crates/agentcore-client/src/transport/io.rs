@@ -42,12 +42,29 @@ pub(super) struct Tcp {
     probe: Probe,
     /// The process that opened it.
     owner: u32,
+    /// Why the other side takes no more bytes.
+    refused: Option<io::Error>,
 }
 
 impl Tcp {
     pub(super) fn new(stream: TcpStream) -> (Self, Probe) {
         let probe = Probe::default();
-        (Self { stream, probe: probe.clone(), owner: std::process::id() }, probe)
+        (Self { stream, probe: probe.clone(), owner: std::process::id(), refused: None }, probe)
+    }
+
+    /// Turns the end of writing into bytes that are written to nobody. A server that refuses a big
+    /// upload answers and hangs up; hyper would drop that answer over the failed write, unread. So
+    /// it reads on, and finds the answer or the same end.
+    #[cold]
+    fn write_to_nobody(&mut self, error: io::Error, bytes: usize) -> io::Result<usize> {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        match error.kind() {
+            BrokenPipe | ConnectionReset | ConnectionAborted => {
+                self.refused = Some(error);
+                Ok(bytes)
+            }
+            _ => Err(error),
+        }
     }
 
     #[cold]
@@ -81,7 +98,15 @@ impl AsyncRead for Tcp {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.remaining();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Poll::Ready(Ok(())) = polled
+            && buf.remaining() == before
+            && let Some(error) = self.refused.take()
+        {
+            // The kernel tells of a reset once, and the write has had it: this is no proper end.
+            return Poll::Ready(Err(error));
+        }
         if polled.is_pending() && self.probe.0.load(Ordering::Relaxed) == ASKED {
             self.look_into_the_kernel();
         }
@@ -95,7 +120,13 @@ impl AsyncWrite for Tcp {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        if self.refused.is_some() {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        match Pin::new(&mut self.stream).poll_write(cx, buf) {
+            Poll::Ready(Err(error)) => Poll::Ready(self.write_to_nobody(error, buf.len())),
+            polled => polled,
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -111,7 +142,14 @@ impl AsyncWrite for Tcp {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let bytes = || bufs.iter().map(|buf| buf.len()).sum();
+        if self.refused.is_some() {
+            return Poll::Ready(Ok(bytes()));
+        }
+        match Pin::new(&mut self.stream).poll_write_vectored(cx, bufs) {
+            Poll::Ready(Err(error)) => Poll::Ready(self.write_to_nobody(error, bytes())),
+            polled => polled,
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
