@@ -19,6 +19,7 @@ use tokio_rustls::client::TlsStream;
 const QUIET: u8 = 0;
 const ASKED: u8 = 1;
 const STIRRED: u8 = 2;
+const HURRIED: u8 = 3;
 
 /// A question to the socket, put before a read that finds nothing.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,11 @@ impl Probe {
     /// From now on, a read that finds nothing also looks into the kernel.
     pub(super) fn ask(&self) {
         self.0.store(ASKED, Ordering::Relaxed);
+    }
+
+    /// A read that finds nothing acknowledges what came before it, once.
+    pub(super) fn hurry(&self) {
+        self.0.store(HURRIED, Ordering::Relaxed);
     }
 
     /// Whether bytes, an end or an error lay in the kernel; ends the question.
@@ -65,6 +71,13 @@ impl Tcp {
             }
             _ => Err(error),
         }
+    }
+
+    #[cold]
+    fn acknowledge(&self) {
+        self.probe.0.store(QUIET, Ordering::Relaxed);
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        let _ = SockRef::from(&self.stream).set_tcp_quickack(true);
     }
 
     #[cold]
@@ -107,8 +120,12 @@ impl AsyncRead for Tcp {
             // The kernel tells of a reset once, and the write has had it: this is no proper end.
             return Poll::Ready(Err(error));
         }
-        if polled.is_pending() && self.probe.0.load(Ordering::Relaxed) == ASKED {
-            self.look_into_the_kernel();
+        if polled.is_pending() {
+            match self.probe.0.load(Ordering::Relaxed) {
+                ASKED => self.look_into_the_kernel(),
+                HURRIED => self.acknowledge(),
+                _ => {}
+            }
         }
         polled
     }
