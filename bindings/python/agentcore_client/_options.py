@@ -7,6 +7,7 @@ from ._errors import refused
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
+    from json import JSONEncoder
     from typing import Any, Final
 
     from .types import Payload
@@ -144,17 +145,27 @@ def native_options(options: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
+def _json_encoder() -> JSONEncoder:
+    """Made once: what `json.dumps` makes anew at each call with other than its own defaults."""
+    global _encoder
+    if _encoder is None:
+        from json import JSONEncoder
+
+        _encoder = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encoder
+
+
+_encoder: JSONEncoder | None = None
+
+
 def encode_payload(payload: Payload) -> bytes | str:
     """A payload as the core takes it: bytes as they are, a `str` that becomes a JSON string."""
     if isinstance(payload, (bytes, str)):
         return payload
     if isinstance(payload, (bytearray, memoryview)):
         return bytes(payload)
-    import json
-
     try:
-        text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode()
+        return _json_encoder().encode(payload).encode()
     except TypeError as error:
         raise TypeError(f"payload can't be written as JSON: {error}") from None
     except RecursionError:
