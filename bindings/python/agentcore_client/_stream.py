@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import length_hint
+
 from ._ids import SessionId
 from ._response import session_endpoint_url
 
@@ -71,8 +73,8 @@ class StreamHead:
 
     @property
     def events_seen(self) -> int:
-        """Events received so far. Those that arrived together are counted together."""
-        return self._native.events_seen
+        """Events handed over so far."""
+        return self._native.events_seen - length_hint(self._ready)
 
     def __repr__(self) -> str:
         name = type(self).__name__
