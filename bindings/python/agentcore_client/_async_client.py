@@ -71,9 +71,7 @@ class AsyncAgentCoreClient(BaseClient):
     async def stop_session(self, session_id: str, **options: Unpack[StopOptions]) -> None:
         """Ends a session. See `AgentCoreClient.stop_session`."""
         given = self._stop(dict(options))
-        await self._finish(
-            lambda queue: self._native.start_stop_session(queue, session_id, given)
-        )
+        await self._finish(lambda queue: self._native.start_stop_session(queue, session_id, given))
 
     async def aclose(self) -> None:
         """Closes idle connections and open streams, at once; also those of siblings."""

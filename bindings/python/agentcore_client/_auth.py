@@ -1,7 +1,7 @@
 """Who calls: AWS credentials or a bearer token, fixed or from a provider.
 
-Providers are asked on the caller's thread, or by the event loop: never within native code, so that a
-slow one stalls nobody else's call.
+Providers are asked on the caller's thread, or by the event loop: never within native code, so that
+a slow one stalls nobody else's call.
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ class Provider:
 
 
 # The providers that are being asked for the code that runs right now.
-_ASKING: ContextVar[frozenset[Provider]] = ContextVar("agentcore_client_asking", default=frozenset())
+_ASKING: ContextVar[frozenset[Provider]] = ContextVar(
+    "agentcore_client_asking", default=frozenset()
+)
 
 
 def native_auth(
@@ -165,7 +167,9 @@ def _is_async(source: Callable[[], Any]) -> bool:
     coroutine_function = 0x80  # inspect.CO_COROUTINE, without importing inspect for its sake
     function = getattr(source, "__func__", source)
     code = getattr(function, "__code__", None) or getattr(
-        getattr(type(source), "__call__", None), "__code__", None
+        getattr(type(source), "__call__", None),  # noqa: B004
+        "__code__",
+        None,
     )
     return bool(code is not None and code.co_flags & coroutine_function)
 

@@ -76,8 +76,12 @@ class BaseClient:
         propagate_baggage: bool = False,
     ) -> None:
         auth, self._provider = native_auth(credentials, bearer_token)
+        if not isinstance(propagate_baggage, bool):
+            raise TypeError(
+                f"propagate_baggage must be a bool, not {type(propagate_baggage).__name__}"
+            )
         self._propagate_baggage = propagate_baggage
-        if ca_bundle is not None and not isinstance(ca_bundle, str):
+        if ca_bundle is not None and hasattr(ca_bundle, "__fspath__"):
             import os
 
             ca_bundle = os.fsdecode(ca_bundle)
@@ -175,8 +179,8 @@ class AgentCoreClient(BaseClient):
     """Calls one agent runtime. Threads may share it; a forked process gets connections of its own.
 
     Nothing is looked up or connected before the first call. An argument beats the environment, with
-    one exception: `AGENTCORE_LOCAL_URL` (a local agent, called without credentials) overrides even an
-    explicit ARN, so that development needs no code change.
+    one exception: `AGENTCORE_LOCAL_URL` (a local agent, called without credentials) overrides even
+    an explicit ARN, so that development needs no code change.
 
     Args:
         runtime_arn: The ARN of the runtime, or of its endpoint
@@ -187,14 +191,15 @@ class AgentCoreClient(BaseClient):
         qualifier: The runtime endpoint's name, which points to a version. Default:
             `AGENT_RUNTIME_QUALIFIER`, else the service takes `DEFAULT`.
         region: The region, where no ARN gives it. One that contradicts the ARN is refused.
-        credentials: AWS credentials: `Credentials`, botocore's (frozen at each signing), or a callable
-            that gives either. Default: `AGENTCORE_BEARER_TOKEN` if it is set, else the AWS default
-            chain: environment, profiles and SSO, web identity, ECS, EC2.
-        bearer_token: For a runtime with a JWT authorizer: a token, or a callable that gives one and is
-            asked at every attempt.
-        endpoint_url: Another base URL; the operation's path stays behind it. For proxies, gateways and
-            the local data plane.
-        invocation_url: The whole URL of the invocation, to which nothing is appended: a custom domain.
+        credentials: AWS credentials: `Credentials`, botocore's (frozen at each signing), or a
+            callable that gives either. Default: `AGENTCORE_BEARER_TOKEN` if it is set, else the AWS
+            default chain: environment, profiles and SSO, web identity, ECS, EC2.
+        bearer_token: For a runtime with a JWT authorizer: a token, or a callable that gives one and
+            is asked at every attempt.
+        endpoint_url: Another base URL; the operation's path stays behind it. For proxies, gateways
+            and the local data plane.
+        invocation_url: The whole URL of the invocation, to which nothing is appended: a custom
+            domain.
         local_url: A local agent container, e.g. `http://127.0.0.1:8080`, called unsigned.
         allow_http_hosts: Hosts besides loopback that may be called over plain http.
         timeouts: The time limits of every call.
@@ -203,7 +208,8 @@ class AgentCoreClient(BaseClient):
         limits: Size limits.
         text_format: Which of an agent framework's shapes carries the text; found out otherwise.
         use_fips: Whether to use the FIPS endpoint. Default: `AWS_USE_FIPS_ENDPOINT`.
-        use_dualstack: Whether to use the dual-stack endpoint. Default: `AWS_USE_DUALSTACK_ENDPOINT`.
+        use_dualstack: Whether to use the dual-stack endpoint. Default:
+            `AWS_USE_DUALSTACK_ENDPOINT`.
         ca_bundle: A file of PEM certificates to trust in place of the system's. Default:
             `AWS_CA_BUNDLE`.
         proxy: An http proxy for https targets, `http://[user:password@]host:port`; an empty one
@@ -253,7 +259,7 @@ class AgentCoreClient(BaseClient):
         Args:
             payload: A dict, list, number, bool or `None` becomes JSON, a `str` a JSON string;
                 `bytes`, `bytearray` and `memoryview` go as they are.
-            session_id: The runtime session. Without one a new session is begun; the answer names it.
+            session_id: The runtime session. Without one a new one is begun; the answer names it.
             **options: See `agentcore_client.types.InvokeOptions`: `user_id`, `headers`,
                 `content_type`, `accept`, `traceparent`, `tracestate`, `baggage`, `x_amzn_trace_id`,
                 `mcp_session_id`, `mcp_protocol_version`, `mcp_method`, `mcp_name`, `timeouts`,
@@ -274,8 +280,8 @@ class AgentCoreClient(BaseClient):
         Args:
             payload: As for `invoke`.
             session_id: As for `invoke`.
-            **options: As for `invoke`, and `stop_on_close`: whether closing the stream before its end
-                also stops the session.
+            **options: As for `invoke`, and `stop_on_close`: whether closing the stream before its
+                end also stops the session.
 
         Raises:
             AgentCoreError: As `invoke`; what goes wrong after the head comes out of the stream.

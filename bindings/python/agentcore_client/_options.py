@@ -87,9 +87,7 @@ class Limits:
 
     _given: dict[str, int]
 
-    def __init__(
-        self, *, event: int = _UNSET, answer: int = _UNSET, payload: int = _UNSET
-    ) -> None:
+    def __init__(self, *, event: int = _UNSET, answer: int = _UNSET, payload: int = _UNSET) -> None:
         limits = {"event": event, "answer": answer, "payload": payload}
         self._given = {name: limit for name, limit in limits.items() if limit is not _UNSET}
         for name, limit in self._given.items():
@@ -110,7 +108,7 @@ def _seconds(name: str, limit: object) -> float | None:
     if limit is None:
         return None
     if isinstance(limit, (int, float)) and not isinstance(limit, bool):
-        return float(limit)
+        return _float(name, limit)
     # A timedelta, without importing datetime for its sake.
     total_seconds = getattr(limit, "total_seconds", None)
     if total_seconds is None:
@@ -119,11 +117,18 @@ def _seconds(name: str, limit: object) -> float | None:
     return float(total_seconds())
 
 
+def _float(name: str, number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        raise refused(name, "an integer past all floats", "must be a number of seconds") from None
+
+
 def _point_in_time(name: str, at: object) -> float | None:
     if at is None:
         return None
     if isinstance(at, (int, float)) and not isinstance(at, bool):
-        return float(at)
+        return _float(name, at)
     timestamp = getattr(at, "timestamp", None)
     if timestamp is None:
         kind = type(at).__name__

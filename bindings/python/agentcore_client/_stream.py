@@ -85,8 +85,8 @@ class AgentStream(StreamHead):
     """An answer while it arrives: an iterator of `AgentEvent`.
 
     Events are handed over as soon as they are complete. A stream that breaks raises: an exhausted
-    loop means that the answer ended properly. Leaving its `with` block closes the connection at once;
-    that does not stop the agent, which `stop_session` does.
+    loop means that the answer ended properly. Leaving its `with` block closes the connection at
+    once; that does not stop the agent, which `stop_session` does.
 
     One thread may read it at a time; `close` may be called from any.
     """
