@@ -6,6 +6,7 @@ from ._errors import refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime, timedelta
     from json import JSONEncoder
     from typing import Any, Final
@@ -138,7 +139,7 @@ def _point_in_time(name: str, at: object) -> float | None:
     return float(timestamp())
 
 
-def native_options(options: dict[str, Any]) -> dict[str, Any]:
+def native_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, with limits as plain dicts."""
     given = {name: value for name, value in options.items() if value is not None}
     for name, cls in (("timeouts", Timeouts), ("limits", Limits)):

@@ -45,10 +45,13 @@ class CredentialsLike(Protocol):
     def token(self) -> str | None: ...
 
 
-CredentialsSource = CredentialsLike | Callable[[], CredentialsLike]
-AsyncCredentialsSource = CredentialsSource | Callable[[], Awaitable[CredentialsLike]]
-TokenSource = str | Callable[[], str]
-AsyncTokenSource = TokenSource | Callable[[], Awaitable[str]]
+CredentialsSource = Union[
+    CredentialsLike, Callable[[], Union[CredentialsLike, Awaitable[CredentialsLike]]]
+]
+"""Async callables are for `AsyncAgentCoreClient`."""
+
+TokenSource = Union[str, Callable[[], Union[str, Awaitable[str]]]]
+"""Async callables are for `AsyncAgentCoreClient`."""
 
 
 class InvokeOptions(TypedDict, total=False):
