@@ -294,7 +294,7 @@ class _Running:
         self._connection: http.client.HTTPConnection | None = None
         self.own_connections: set[int] = set()
         try:
-            self.start_line = self._read_start_line()
+            self.start_line: dict[str, Any] = self._read_start_line()
         except BaseException:
             self.close(wait=0.0)
             raise
@@ -327,15 +327,13 @@ class _Running:
                 f"{program} ended at once with exit code {code}{self._complaint()}"
             )
         try:
-            told = json.loads(line)
-        except ValueError:
-            told = None
-        if not isinstance(told, dict) or "control_token" not in told:
+            told: dict[str, Any] = json.loads(line)
+            _ = told["base_url"], told["control_token"]
+        except (ValueError, TypeError, LookupError):
             raise LocalDataPlaneError(
                 f"{program} is no {NAME}: its first line says something else{self._complaint()}"
-            )
-        start_line: dict[str, Any] = told
-        return start_line
+            ) from None
+        return told
 
     def _complaint(self) -> str:
         try:
@@ -355,7 +353,8 @@ class _Running:
             # nothing of the proxies in the environment, which is as it should be here.
             connection = self._connection
             if connection is None:
-                url = urlsplit(self.start_line["base_url"])
+                base_url: str = self.start_line["base_url"]
+                url = urlsplit(base_url)
                 assert url.hostname is not None
                 connection = http.client.HTTPConnection(
                     url.hostname, url.port, timeout=CONTROL_SECONDS
