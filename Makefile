@@ -58,7 +58,7 @@ quickstart: ## an agent answers in the terminal; ARGS="--arn … prompt" asks a 
 test: interop-env python-build ## all tests, of all crates and languages
 	@mkdir -p target
 	@status=0; $(CARGO) test --locked --workspace --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
-	(cd $(BINDING) && $(BINDING_PYTHON) -m pytest -q $(ARGS)) 2>&1 | tee target/pytest.log || status=$$?; \
+	(cd $(BINDING) && $(BINDING_PYTHON) -m pytest -q) 2>&1 | tee target/pytest.log || status=$$?; \
 	tail -n 1 target/pytest.log >target/pytest.sum; \
 	awk '/^test result:/ { p += $$4; f += $$6; s += $$8 } \
 	  FILENAME ~ /pytest/ { for (i = 2; i <= NF; i++) { \
@@ -136,7 +136,7 @@ $(BINDING_READY): $(BINDING)/requirements-test.txt
 python-build: $(BINDING_READY) ## the Python package, editable, and the local data plane that it is tested with
 	$(CARGO) build --locked -p agentcore-local
 	cd $(BINDING) && installed=.venv/installed.stamp && \
-	  if [[ $$installed -nt pyproject.toml ]]; then skip=--skip-install; else skip=; fi && \
+	  if [[ $$installed -nt pyproject.toml && $$installed -nt ../../Cargo.toml ]]; then skip=--skip-install; else skip=; fi && \
 	  $(MATURIN) develop --locked --quiet $$skip && { [[ $$skip ]] || touch $$installed; }
 
 .PHONY: wheel

@@ -278,19 +278,22 @@ class _Running:
         self._command = command
         # A file, not a pipe: nobody has to read along, and the text is there when it is needed.
         self._stderr = tempfile.TemporaryFile()
+        self._lock = threading.Lock()
+        self._reading = True
+        self._closed = False
         try:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
+                bufsize=0,
                 # Ctrl-C is for the test run, which still wants to tidy up.
                 start_new_session=os.name == "posix",
             )
         except OSError as error:
             self._stderr.close()
             raise LocalDataPlaneError(f"Cannot start {command[0]}: {error}") from error
-        self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
         self.own_connections: set[int] = set()
         try:
@@ -306,12 +309,20 @@ class _Running:
         stdout = self._process.stdout
         assert stdout is not None
         lines: list[bytes] = []
+
+        def read() -> None:
+            lines.append(stdout.readline())
+            with self._lock:
+                self._reading = False
+                if self._closed:
+                    stdout.close()
+
         # A thread, because a pipe cannot be read with a time limit on Windows.
-        self._reader = threading.Thread(target=lambda: lines.append(stdout.readline()), daemon=True)
-        self._reader.start()
-        self._reader.join(START_SECONDS)
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        reader.join(START_SECONDS)
         program = self._command[0]
-        if self._reader.is_alive():
+        if reader.is_alive():
             raise LocalDataPlaneError(
                 f"{program} printed no start line within {START_SECONDS:g} s{self._complaint()}"
             )
@@ -399,9 +410,11 @@ class _Running:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        # Closing waits for a reader; what a script started may hold the other end for long.
-        if not self._reader.is_alive():
-            process.stdout.close()
+        with self._lock:
+            self._closed = True
+            # What a script started may hold the other end for long; then the reader closes ours.
+            if not self._reading:
+                process.stdout.close()
         self._stderr.close()
 
 
