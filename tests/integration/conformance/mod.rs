@@ -4,6 +4,7 @@
 
 mod case;
 mod judge;
+mod make;
 mod mutate;
 mod run;
 
