@@ -172,7 +172,7 @@ impl ProvideCredentials for NoKeys {
 }
 
 pub(crate) fn format(name: &str) -> TextFormat {
-    TextFormat::from_name(name).unwrap_or_else(|| panic!("no text format {name}"))
+    TextFormat::from_name(name).expect("a text format")
 }
 
 pub(crate) fn retry(retry: Retry) -> RetryPolicy {
