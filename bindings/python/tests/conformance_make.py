@@ -103,12 +103,11 @@ def authorisation(plane, options, mode):
     async_mode = mode == "asyncio"
     auth = options.get("auth", "plane")
     unknown = Credentials("AKIDUNKNOWN", "secret")
-    if auth == "plane" and plane.bearer_token is not None:
-        return {"bearer_token": plane.bearer_token}
     if auth == "plane":
-        return {"credentials": keys(plane, plane.secret_key)}
+        own = plane.client_options()
+        return {name: own[name] for name in ("credentials", "bearer_token") if name in own}
     if auth == "wrong_secret":
-        return {"credentials": keys(plane, "another")}
+        return {"credentials": Credentials(plane.access_key, "another", plane.session_token)}
     if auth == "unknown_keys":
         return {"credentials": unknown}
     if auth == "literal_token":
@@ -127,12 +126,6 @@ def authorisation(plane, options, mode):
         return {"credentials": fails}
     assert auth == "environment"
     return {}
-
-
-def keys(plane, secret):
-    from agentcore_client import Credentials
-
-    return Credentials(plane.access_key, secret, plane.session_token)
 
 
 def call_arguments(call):

@@ -208,6 +208,18 @@ def journal(plane, expected):
         time.sleep(0.01)
 
 
+@contextmanager
+def raises_closed():
+    """Whoever reads what he has closed is told so: a loop that ends means a proper end."""
+    from agentcore_client import ClosedError
+
+    try:
+        yield
+    except ClosedError:
+        return
+    raise AssertionError("a stream that was closed can be read")
+
+
 # -- sync ------------------------------------------------------------------------------------
 
 
@@ -272,6 +284,9 @@ def read_sync(stream, call, answer):
         while True:
             if call.get("close_after") == len(events):
                 stream.close()
+                with raises_closed():
+                    next(stream)
+                return
             time.sleep(call.get("pause_ms", 0) / 1000)
             event = next(stream, None)
             if event is None:
@@ -279,7 +294,8 @@ def read_sync(stream, call, answer):
             events.append(event_of(event))
     finally:
         answer["text"] = joined(events)
-        assert next(stream, None) is None, "after its end a stream stays ended"
+        if stream.end != "closed":
+            assert next(stream, None) is None, "after its end a stream stays ended"
 
 
 # -- asyncio ---------------------------------------------------------------------------------
@@ -352,6 +368,9 @@ async def read_async(stream, call, answer):
         while True:
             if call.get("close_after") == len(events):
                 stream.close()
+                with raises_closed():
+                    await anext(stream)
+                return
             await asyncio.sleep(call.get("pause_ms", 0) / 1000)
             event = await anext(stream, None)
             if event is None:
@@ -359,4 +378,5 @@ async def read_async(stream, call, answer):
             events.append(event_of(event))
     finally:
         answer["text"] = joined(events)
-        assert await anext(stream, None) is None, "after its end a stream stays ended"
+        if stream.end != "closed":
+            assert await anext(stream, None) is None, "after its end a stream stays ended"

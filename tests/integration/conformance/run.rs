@@ -150,10 +150,10 @@ fn prepare(
         call.text_format.as_deref().map(format) => text_format,
     }
     let mut trace = TraceContext::default();
-    trace.traceparent = call.trace_parent.clone();
-    trace.tracestate = call.trace_state.clone();
+    trace.traceparent = call.traceparent.clone();
+    trace.tracestate = call.tracestate.clone();
     trace.baggage = call.baggage.clone();
-    trace.x_amzn_trace_id = call.trace_id.clone();
+    trace.x_amzn_trace_id = call.x_amzn_trace_id.clone();
     let mut mcp = McpHeaders::default();
     mcp.session_id = call.mcp_session_id.clone();
     mcp.protocol_version = call.mcp_protocol_version.clone();
