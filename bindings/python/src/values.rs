@@ -296,11 +296,11 @@ impl Defaults {
     }
 }
 
-/// The options of one invocation.
+/// The options of one invocation; `defaults` becomes what holds for it.
 pub(crate) fn invocation(
     mut invoke: Invoke,
     options: &Options<'_>,
-    defaults: &Defaults,
+    defaults: &mut Defaults,
 ) -> PyResult<Invoke> {
     let mut trace = TraceContext::default();
     let mut mcp = McpHeaders::default();
@@ -313,7 +313,10 @@ pub(crate) fn invocation(
             "headers" => headers(invoke, &value)?,
             "content_type" => invoke.content_type(string()?),
             "accept" => invoke.accept(string()?),
-            "timeouts" => invoke.timeouts(timeouts(defaults.timeouts, &value)?),
+            "timeouts" => {
+                defaults.timeouts = timeouts(defaults.timeouts, &value)?;
+                invoke.timeouts(defaults.timeouts)
+            }
             "retry" => invoke.retry(retry(name, &value)?),
             "text_format" => invoke.text_format(text_format(name, &value)?),
             _ => {
@@ -345,16 +348,19 @@ fn headers(mut invoke: Invoke, value: &Bound<'_, PyAny>) -> PyResult<Invoke> {
     Ok(invoke)
 }
 
-/// The options of a stop.
+/// The options of a stop; `defaults` becomes what holds for it.
 pub(crate) fn stop(
     mut stop: agentcore_client::StopSession,
     options: &Options<'_>,
-    defaults: &Defaults,
+    defaults: &mut Defaults,
 ) -> PyResult<agentcore_client::StopSession> {
     for (name, value) in options.iter() {
         let name = name.extract::<String>()?;
         stop = match name.as_str() {
-            "timeouts" => stop.timeouts(timeouts(defaults.timeouts, &value)?),
+            "timeouts" => {
+                defaults.timeouts = timeouts(defaults.timeouts, &value)?;
+                stop.timeouts(defaults.timeouts)
+            }
             "retry" => stop.retry(retry("retry", &value)?),
             name => return Err(unknown(name)),
         };
