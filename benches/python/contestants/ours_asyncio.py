@@ -8,7 +8,7 @@ from collections.abc import Callable
 from agentcore_client import AsyncAgentCoreClient
 from measure import ARN, SESSION, Options, run_async, run_scenario
 
-TYPES = {"content_type": "application/json", "session_id": SESSION}
+JSON_TYPE = "application/json"
 
 
 class Ours:
@@ -16,12 +16,15 @@ class Ours:
         self.client = client
 
     async def call(self, payload: bytes) -> bytes:
-        body: bytes = (await self.client.invoke(payload, **TYPES)).body
+        answer = await self.client.invoke(payload, content_type=JSON_TYPE, session_id=SESSION)
+        body: bytes = answer.body
         return body
 
     async def drain(self, payload: bytes) -> tuple[int, str]:
         count, last = 0, ""
-        async with self.client.stream(payload, **TYPES) as stream:
+        async with self.client.stream(
+            payload, content_type=JSON_TYPE, session_id=SESSION
+        ) as stream:
             async for event in stream:
                 text = event.text
                 if text is not None:
@@ -32,7 +35,9 @@ class Ours:
     async def follow(
         self, payload: bytes, each: Callable[[str], object], stay: asyncio.Event | None = None
     ) -> None:
-        async with self.client.stream(payload, **TYPES) as stream:
+        async with self.client.stream(
+            payload, content_type=JSON_TYPE, session_id=SESSION
+        ) as stream:
             async for event in stream:
                 if each(event.text or "") and stay is not None:
                     await stay.wait()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from agentcore_client import AgentCoreClient
 from measure import ARN, SESSION, Options, run_sync
 
-TYPES = {"content_type": "application/json", "session_id": SESSION}
+JSON_TYPE = "application/json"
 
 
 class Ours:
@@ -13,12 +13,13 @@ class Ours:
         self.client = AgentCoreClient(ARN, endpoint_url=url)
 
     def call(self, payload: bytes) -> bytes:
-        body: bytes = self.client.invoke(payload, **TYPES).body
+        answer = self.client.invoke(payload, content_type=JSON_TYPE, session_id=SESSION)
+        body: bytes = answer.body
         return body
 
     def drain(self, payload: bytes) -> tuple[int, str]:
         count, last = 0, ""
-        with self.client.stream(payload, **TYPES) as stream:
+        with self.client.stream(payload, content_type=JSON_TYPE, session_id=SESSION) as stream:
             for event in stream:
                 text = event.text
                 if text is not None:
@@ -27,7 +28,7 @@ class Ours:
         return count, last
 
     def follow(self, payload: bytes, each: Callable[[str], object]) -> None:
-        with self.client.stream(payload, **TYPES) as stream:
+        with self.client.stream(payload, content_type=JSON_TYPE, session_id=SESSION) as stream:
             for event in stream:
                 each(event.text or "")
 
