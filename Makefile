@@ -3,7 +3,7 @@
 # Needs: a Rust toolchain (see rust-version in Cargo.toml), a C compiler; for everything but
 # `quickstart`, also python3 (3.11 or newer) with venv; for `fuzz` and `check`, a C++ compiler.
 # Everything else is installed below this folder: .venv, tests/interop/.venv,
-# bindings/python/.venv, target.
+# bindings/python/.venv, benches/python/.venv, target.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -32,6 +32,9 @@ TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MATURIN := env -u CONDA_PREFIX VIRTUAL_ENV=$(abspath $(BINDING)/.venv) PATH="$(dir $(BINDING_PYTHON)):$$PATH" maturin
 # On Linux, zig links against the glibc of manylinux2014, however new this machine is.
 WHEEL_FLAGS := $(if $(filter Linux,$(shell uname -s)),--zig --compatibility manylinux2014)
+
+BENCH_PYTHON := benches/python/.venv
+BENCH_PYTHON_READY := $(BENCH_PYTHON)/ready.stamp
 
 FUZZ := crates/agentcore-client/fuzz
 FUZZ_TARGETS = $(sort $(basename $(notdir $(wildcard $(FUZZ)/fuzz_targets/*.rs))))
@@ -114,6 +117,23 @@ docs-check:
 bench: ## criterion benches; ARGS is a filter
 	$(CARGO) bench --locked -p agentcore-benches -- $(ARGS)
 
+# The client as users have it: a wheel, installed. A new one replaces the old.
+.PHONY: bench-python
+bench-python: $(BENCH_PYTHON_READY) ## the Python package beside raw hyper, boto3 and aiobotocore; ARGS=--quick
+	$(CARGO) build --locked --release -p agentcore-benches --bins
+	rm -rf $(BENCH_PYTHON)/wheel
+	$(BENCH_PYTHON)/bin/maturin build --quiet --locked --release --manifest-path bindings/python/Cargo.toml \
+	  --interpreter $(BENCH_PYTHON)/bin/python --out $(BENCH_PYTHON)/wheel
+	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps \
+	  --force-reinstall $(BENCH_PYTHON)/wheel/*.whl
+	$(BENCH_PYTHON)/bin/python benches/python/run.py $(ARGS)
+
+$(BENCH_PYTHON_READY): benches/python/requirements.txt
+	$(PYTHON) -m venv --clear $(BENCH_PYTHON)
+	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	$(BENCH_PYTHON)/bin/pip check
+	@touch $@
+
 # How it works on a stable toolchain stands in the folder's README.md.
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZ_SECONDS seconds (5); TARGET= picks one
@@ -167,7 +187,7 @@ $(RUFF_READY):
 .PHONY: clean
 clean: ## remove everything that was built or installed here
 	$(CARGO) clean
-	rm -rf .venv $(INTEROP) .ruff_cache $(FUZZ)/target
+	rm -rf .venv $(INTEROP) $(BENCH_PYTHON) .ruff_cache $(FUZZ)/target
 	rm -rf dist $(BINDING)/.venv $(BINDING)/.pytest_cache $(BINDING)/.mypy_cache
 	rm -f $(BINDING)/agentcore_client/_native.*.so
 	find $(PYTHON_FILES) -name __pycache__ -prune -exec rm -rf {} +
