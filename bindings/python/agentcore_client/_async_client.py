@@ -35,11 +35,13 @@ class AsyncAgentCoreClient(BaseClient):
 
     __slots__ = ()
 
+    _may_await = True
+
     async def invoke(
         self, payload: Payload, *, session_id: str | None = None, **options: Unpack[InvokeOptions]
     ) -> InvokeResponse:
         """Asks the agent and waits for the whole answer. See `AgentCoreClient.invoke`."""
-        given = self._invocation(dict(options))
+        given = self._invocation(options)
         encoded = encode_payload(payload)
         done = await self._finish(
             lambda queue: self._native.start_invoke(queue, encoded, session_id, given)
@@ -70,10 +72,8 @@ class AsyncAgentCoreClient(BaseClient):
 
     async def stop_session(self, session_id: str, **options: Unpack[StopOptions]) -> None:
         """Ends a session. See `AgentCoreClient.stop_session`."""
-        given = self._stop(dict(options))
-        await self._finish(
-            lambda queue: self._native.start_stop_session(queue, session_id, given)
-        )
+        given = self._stop(options)
+        await self._finish(lambda queue: self._native.start_stop_session(queue, session_id, given))
 
     async def aclose(self) -> None:
         """Closes idle connections and open streams, at once; also those of siblings."""

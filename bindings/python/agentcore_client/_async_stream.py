@@ -25,8 +25,8 @@ class AsyncAgentStream(StreamHead):
 
     Events are handed over as soon as they are complete. A stream that breaks raises: an exhausted
     loop means that the answer ended properly. Cancelling a read (`asyncio.wait_for`) loses nothing:
-    the next read goes on. Leaving its `async with` block closes the connection at once; that does not
-    stop the agent, which `stop_session` does.
+    the next read goes on. Leaving its `async with` block closes the connection at once; that does
+    not stop the agent, which `stop_session` does.
 
     One task may read it at a time.
     """

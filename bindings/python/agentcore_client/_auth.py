@@ -1,7 +1,7 @@
 """Who calls: AWS credentials or a bearer token, fixed or from a provider.
 
-Providers are asked on the caller's thread, or by the event loop: never within native code, so that a
-slow one stalls nobody else's call.
+Providers are asked on the caller's thread, or by the event loop: never within native code, so that
+a slow one stalls nobody else's call.
 """
 
 from __future__ import annotations
@@ -116,11 +116,13 @@ class Provider:
 
 
 # The providers that are being asked for the code that runs right now.
-_ASKING: ContextVar[frozenset[Provider]] = ContextVar("agentcore_client_asking", default=frozenset())
+_ASKING: ContextVar[frozenset[Provider]] = ContextVar(
+    "agentcore_client_asking", default=frozenset()
+)
 
 
 def native_auth(
-    credentials: Any, bearer_token: Any
+    credentials: Any, bearer_token: Any, may_await: bool
 ) -> tuple[tuple[str, Any] | None, Provider | None]:
     """What the core is told about auth, and the provider that it will ask."""
     if credentials is not None and bearer_token is not None:
@@ -131,7 +133,7 @@ def native_auth(
         if isinstance(bearer_token, str):
             return ("bearer", bearer_token), None
         if callable(bearer_token):
-            return _asked("bearer_provider", bearer_token)
+            return _asked("bearer_token", "bearer_provider", bearer_token, may_await)
         kind = type(bearer_token).__name__
         raise TypeError(f"bearer_token must be a str or a callable, not {kind}")
     if credentials is None:
@@ -147,7 +149,7 @@ def native_auth(
         )
         return ("credentials_provider", provider), provider
     if callable(credentials):
-        return _asked("cached_credentials_provider", credentials)
+        return _asked("credentials", "cached_credentials_provider", credentials, may_await)
     kind = type(credentials).__name__
     raise TypeError(
         "credentials must be an object with access_key, secret_key and token, or a callable that"
@@ -155,8 +157,13 @@ def native_auth(
     )
 
 
-def _asked(kind: str, source: Callable[[], Any]) -> tuple[tuple[str, Provider], Provider]:
-    provider = Provider(source, is_async=_is_async(source))
+def _asked(
+    name: str, kind: str, source: Callable[[], Any], may_await: bool
+) -> tuple[tuple[str, Provider], Provider]:
+    is_async = _is_async(source)
+    if is_async and not may_await:
+        raise TypeError(f"{name} is an async function, which needs AsyncAgentCoreClient")
+    provider = Provider(source, is_async=is_async)
     return (kind, provider), provider
 
 
@@ -165,7 +172,9 @@ def _is_async(source: Callable[[], Any]) -> bool:
     coroutine_function = 0x80  # inspect.CO_COROUTINE, without importing inspect for its sake
     function = getattr(source, "__func__", source)
     code = getattr(function, "__code__", None) or getattr(
-        getattr(type(source), "__call__", None), "__code__", None
+        getattr(type(source), "__call__", None),  # noqa: B004
+        "__code__",
+        None,
     )
     return bool(code is not None and code.co_flags & coroutine_function)
 

@@ -48,8 +48,8 @@ class AgentCoreError(Exception):
     Attributes:
         kind: What went wrong, e.g. `"Timeout"`; the same word in every language.
         delivery: `"not_sent"`, `"rejected"` (the service says that it did not run), `"accepted"`
-            (an answer began, or the agent itself failed) or `"unknown"` (it may have run: don't send
-            it again unless the agent is idempotent).
+            (an answer began, or the agent itself failed) or `"unknown"` (it may have run: don't
+            send it again unless the agent is idempotent).
         status: HTTP status of the answer, if there was one.
         service_code: The service's exception name, such as `"ThrottlingException"`.
         request_id: The service's request id; quote it to AWS support.
@@ -104,7 +104,8 @@ class InvalidInputError(AgentCoreError, ValueError):
 
 
 class CredentialsError(AgentCoreError):
-    """No credentials or token could be had, or the service refused them as such."""
+    """No credentials or token could be had; nothing was sent. One that the service refuses is a
+    `ServiceError`, such as `UnauthorizedException`."""
 
     kind = "Credentials"
 
@@ -134,7 +135,8 @@ class AgentError(AgentCoreError):
 
 
 class StreamInterruptedError(AgentCoreError):
-    """An answer began and broke off. `session_id` and `events_seen` tell how to go on."""
+    """The connection broke, before the answer or within it. `delivery` says whether one began;
+    `session_id` and `events_seen` tell how to go on."""
 
     kind = "StreamInterrupted"
 
@@ -152,7 +154,7 @@ class ProtocolError(AgentCoreError):
 
 
 class ClosedError(AgentCoreError):
-    """The client or the stream was closed, or belongs to a process that this one forked off from."""
+    """The client or stream was closed, or belongs to a process that this one forked off from."""
 
     kind = "Closed"
 

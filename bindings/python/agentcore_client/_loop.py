@@ -1,5 +1,5 @@
-"""How an event loop waits for native work: the loop watches one descriptor, and no thread of ours ever
-enters the interpreter."""
+"""How an event loop waits for native work: the loop watches one descriptor, and no thread of ours
+ever enters the interpreter."""
 
 from __future__ import annotations
 

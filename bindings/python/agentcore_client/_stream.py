@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import length_hint
+
 from ._ids import SessionId
 from ._response import session_endpoint_url
 
@@ -71,8 +73,8 @@ class StreamHead:
 
     @property
     def events_seen(self) -> int:
-        """Events received so far. Those that arrived together are counted together."""
-        return self._native.events_seen
+        """Events handed over so far."""
+        return self._native.events_seen - length_hint(self._ready)
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -83,8 +85,8 @@ class AgentStream(StreamHead):
     """An answer while it arrives: an iterator of `AgentEvent`.
 
     Events are handed over as soon as they are complete. A stream that breaks raises: an exhausted
-    loop means that the answer ended properly. Leaving its `with` block closes the connection at once;
-    that does not stop the agent, which `stop_session` does.
+    loop means that the answer ended properly. Leaving its `with` block closes the connection at
+    once; that does not stop the agent, which `stop_session` does.
 
     One thread may read it at a time; `close` may be called from any.
     """

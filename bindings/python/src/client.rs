@@ -297,10 +297,10 @@ impl Client {
         if self.closed() {
             return Err(raise(py, &CLOSED));
         }
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Live { client, group }) = live.as_ref().and_then(Owned::get) {
-            return Ok((client.clone(), Arc::clone(group)));
+        if let Some(live) = self.known() {
+            return Ok(live);
         }
+        // Without the lock: what is raised or logged runs Python's code, which may wait for others.
         let scope = Scope::default();
         let built = match &self.recipe {
             Recipe::Root(builder) => {
@@ -308,34 +308,27 @@ impl Client {
                 built.map(|client| (client, Arc::default())).map_err(|e| raise_core(py, e))
             }
             Recipe::Sibling(parent, options) => {
-                parent.get().live(py).and_then(|(client, group)| {
-                    let mut sibling = client.with_options();
-                    if let Some(qualifier) = &options.qualifier {
-                        sibling = sibling.qualifier(qualifier);
-                    }
-                    if let Some(timeouts) = options.timeouts {
-                        sibling = sibling.timeouts(timeouts);
-                    }
-                    if let Some(retry) = options.retry {
-                        sibling = sibling.retry(retry);
-                    }
-                    if let Some(limits) = options.limits {
-                        sibling = sibling.limits(limits);
-                    }
-                    if let Some(format) = options.text_format {
-                        sibling = sibling.text_format(format);
-                    }
-                    Ok((sibling.build().map_err(|e| raise_core(py, e))?, group))
-                })
+                let (client, group) = parent.get().live(py)?;
+                let sibling = options.apply(client.with_options()).build();
+                sibling.map(|client| (client, group)).map_err(|e| raise_core(py, e))
             }
         };
-        let (client, group) = built?;
-        let ours = Live { client: client.clone(), group: Arc::clone(&group) };
-        // What a parent process left here is leaked by being replaced.
-        *live = Some(Owned::new(ours));
-        drop(live);
         flush_logs(py, &scope);
-        Ok((client, group))
+        let (client, group): (CoreClient, Arc<Group>) = built?;
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have been quicker.
+        if live.as_ref().and_then(Owned::get).is_none() {
+            // What a parent process left here is leaked by being replaced.
+            *live = Some(Owned::new(Live { client, group }));
+        }
+        drop(live);
+        self.known().ok_or_else(|| raise(py, &CLOSED))
+    }
+
+    fn known(&self) -> Option<(CoreClient, Arc<Group>)> {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let Live { client, group } = live.as_ref().and_then(Owned::get)?;
+        Some((client.clone(), Arc::clone(group)))
     }
 
     fn borrow(&self, py: Python<'_>) -> PyResult<Borrowed> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use agentcore_client::{
     ClientBuilder, Credentials, Invoke, Limits, McpHeaders, Payload, RetryPolicy, SessionId,
-    TextFormat, Timeouts, TraceContext,
+    SiblingBuilder, TextFormat, Timeouts, TraceContext,
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -248,6 +248,25 @@ impl SiblingOptions {
             }
         }
         Ok(sibling)
+    }
+
+    pub(crate) fn apply(&self, mut sibling: SiblingBuilder) -> SiblingBuilder {
+        if let Some(qualifier) = &self.qualifier {
+            sibling = sibling.qualifier(qualifier);
+        }
+        if let Some(timeouts) = self.timeouts {
+            sibling = sibling.timeouts(timeouts);
+        }
+        if let Some(retry) = self.retry {
+            sibling = sibling.retry(retry);
+        }
+        if let Some(limits) = self.limits {
+            sibling = sibling.limits(limits);
+        }
+        if let Some(format) = self.text_format {
+            sibling = sibling.text_format(format);
+        }
+        sibling
     }
 }
 
