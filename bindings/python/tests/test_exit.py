@@ -58,11 +58,14 @@ CASES = {
 stream = make().stream({SLOW})
 next(stream)
 """),
-    "in_a_loop_over_a_stream": Case(f"""
+    "in_a_loop_over_a_stream": Case(
+        f"""
 for n, event in enumerate(make().stream({FAST})):
     if n == 300:
         sys.exit(3)
-""", 3),
+""",
+        3,
+    ),
     "unclosed_client": Case("""
 client = make()
 assert client.invoke({"prompt": "Hi"}).status == 200
@@ -77,16 +80,24 @@ holder.stream = holder.client.stream({SLOW})
 next(holder.stream)
 del holder
 """),
-    "exception_in_a_stream": Case(f"""
+    "exception_in_a_stream": Case(
+        f"""
 with make().stream({SLOW}) as stream:
     next(stream)
     1 / 0
-""", 1, "ZeroDivisionError: division by zero"),
-    "unclosed_and_exception": Case(f"""
+""",
+        1,
+        "ZeroDivisionError: division by zero",
+    ),
+    "unclosed_and_exception": Case(
+        f"""
 stream = make().stream({SLOW})
 next(stream)
 raise KeyError("x")
-""", 1, "KeyError: 'x'"),
+""",
+        1,
+        "KeyError: 'x'",
+    ),
     "sys_exit_0": Case(f"""
 stream = make().stream({SLOW})
 next(stream)
@@ -130,7 +141,8 @@ async def main():
     await anext(stream)
 asyncio.run(main())
 """),
-    "asyncio_global_stream": Case(f"""
+    "asyncio_global_stream": Case(
+        f"""
 import asyncio
 async def main():
     global stream, loop
@@ -139,15 +151,21 @@ async def main():
     await anext(stream)
 asyncio.run(main())
 sys.exit(3)
-""", 3),
-    "asyncio_exception": Case(f"""
+""",
+        3,
+    ),
+    "asyncio_exception": Case(
+        f"""
 import asyncio
 async def main():
     async with make_async().stream({SLOW}) as stream:
         async for event in stream:
             1 / 0
 asyncio.run(main())
-""", 1, "ZeroDivisionError: division by zero"),
+""",
+        1,
+        "ZeroDivisionError: division by zero",
+    ),
     "asyncio_pending_task": Case(f"""
 import asyncio
 async def read(client):
@@ -190,7 +208,8 @@ client = make(**nowhere())
 threading.Thread(target=client.invoke, args=["Hi"], daemon=True).start()
 look_up_is_under_way()
 """),
-    "look_up_left_by_an_exception": Case("""
+    "look_up_left_by_an_exception": Case(
+        """
 def alarm(*_): raise LookupError("enough")
 signal.signal(signal.SIGALRM, alarm)
 def ring():
@@ -198,8 +217,12 @@ def ring():
     os.kill(os.getpid(), signal.SIGALRM)
 threading.Thread(target=ring, daemon=True).start()
 make(**nowhere()).invoke("Hi")
-""", 1, "LookupError: enough"),
-    "look_up_in_asyncio": Case("""
+""",
+        1,
+        "LookupError: enough",
+    ),
+    "look_up_in_asyncio": Case(
+        """
 import asyncio
 async def main():
     task = asyncio.create_task(make_async(**nowhere()).invoke("Hi"))
@@ -207,7 +230,9 @@ async def main():
     assert not task.done()
 asyncio.run(main())
 sys.exit(3)
-""", 3),
+""",
+        3,
+    ),
 }
 
 # Nothing of native code, and nothing that Python says when something went wrong behind it.
