@@ -45,12 +45,10 @@ class CredentialsLike(Protocol):
     def token(self) -> str | None: ...
 
 
-CredentialsSource = Union[
-    CredentialsLike, Callable[[], Union[CredentialsLike, Awaitable[CredentialsLike]]]
-]
+CredentialsSource = CredentialsLike | Callable[[], CredentialsLike | Awaitable[CredentialsLike]]
 """Async callables are for `AsyncAgentCoreClient`."""
 
-TokenSource = Union[str, Callable[[], Union[str, Awaitable[str]]]]
+TokenSource = str | Callable[[], str | Awaitable[str]]
 """Async callables are for `AsyncAgentCoreClient`."""
 
 
