@@ -80,6 +80,13 @@ class StreamHead:
         """Events handed over so far."""
         return self._native.events_seen - length_hint(self._ready)
 
+    def _forget(self) -> None:
+        """Nothing that was taken before is handed over any more, nor by a loop that is under way."""
+        for _ in self._ready:
+            pass
+        for _ in self._bytes:
+            pass
+
     def __repr__(self) -> str:
         name = type(self).__name__
         return f"{name}(session_id={str(self.session_id)!r}, end={self.end!r})"
@@ -140,7 +147,7 @@ class AgentStream(StreamHead):
     def close(self) -> None:
         """Closes the connection at once. Reading it afterwards raises `ClosedError`."""
         self._native.close()
-        self._ready = iter(())
+        self._forget()
         stop, self._stop = self._stop, None
         if stop is not None and self.end in HUNG_UP:
             stop(self.session_id)
