@@ -133,6 +133,21 @@ fn idle_connections_close_when_asked_and_open_answers_go_on() {
 }
 
 #[test]
+fn a_stop_runs_where_it_is_told_to() {
+    let plane = start(LocalDataPlane::builder());
+    let client = client(&plane);
+    let (here, elsewhere) = (runtime(), runtime());
+    let (give, take) = std::sync::mpsc::sync_channel(1);
+    let call = client.invoke(endless()).stop_on_close_with(move |stop| give.send(stop).unwrap());
+    let mut stream = here.block_on(call.stream()).unwrap();
+    assert!(take.try_recv().is_err(), "it is still read");
+    stream.close();
+    elsewhere.block_on(take.recv().unwrap());
+    let stopped = |entry: &JournalEntry| matches!(&entry.event, JournalEvent::Session { state, .. } if state == "stopped");
+    assert!(plane.journal().iter().any(stopped), "nobody drives the stream's runtime any more");
+}
+
+#[test]
 fn a_read_answer_leaves_its_connection_to_the_next_call() {
     let plane = start(LocalDataPlane::builder());
     let client = client(&plane);

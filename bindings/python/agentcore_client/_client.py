@@ -15,7 +15,7 @@ from ._trace import add_current_trace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sys
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from os import PathLike
     from types import TracebackType
     from typing import Any
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ._auth import Provider
     from ._options import Limits, Timeouts
     from .types import (
-        AsyncCredentialsSource,
-        AsyncTokenSource,
         CredentialsSource,
         InvokeOptions,
         Payload,
@@ -49,6 +47,8 @@ class BaseClient:
     _native: _native.Client
     _provider: Provider | None
     _propagate_baggage: bool
+    # Whether providers may be async.
+    _may_await = False
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class BaseClient:
         account_id: str | None = None,
         qualifier: str | None = None,
         region: str | None = None,
-        credentials: AsyncCredentialsSource | None = None,
-        bearer_token: AsyncTokenSource | None = None,
+        credentials: CredentialsSource | None = None,
+        bearer_token: TokenSource | None = None,
         endpoint_url: str | None = None,
         invocation_url: str | None = None,
         local_url: str | None = None,
@@ -75,7 +75,7 @@ class BaseClient:
         user_agent: str | None = None,
         propagate_baggage: bool = False,
     ) -> None:
-        auth, self._provider = native_auth(credentials, bearer_token)
+        auth, self._provider = native_auth(credentials, bearer_token, self._may_await)
         if not isinstance(propagate_baggage, bool):
             raise TypeError(
                 f"propagate_baggage must be a bool, not {type(propagate_baggage).__name__}"
@@ -155,14 +155,14 @@ class BaseClient:
         """
         self._native.close()
 
-    def _invocation(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _invocation(self, options: Mapping[str, Any]) -> dict[str, Any]:
         if self._provider is not None:
             self._provider.refuse_recursion()
-        given = native_options(options)
+        given = native_options(options) if options else {}
         add_current_trace(given, self._propagate_baggage)
         return given
 
-    def _stop(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _stop(self, options: Mapping[str, Any]) -> dict[str, Any]:
         if self._provider is not None:
             self._provider.refuse_recursion()
         return native_options(options)
@@ -223,34 +223,6 @@ class AgentCoreClient(BaseClient):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            runtime_arn: str | None = None,
-            *,
-            agent_id: str | None = None,
-            account_id: str | None = None,
-            qualifier: str | None = None,
-            region: str | None = None,
-            credentials: CredentialsSource | None = None,
-            bearer_token: TokenSource | None = None,
-            endpoint_url: str | None = None,
-            invocation_url: str | None = None,
-            local_url: str | None = None,
-            allow_http_hosts: Sequence[str] | None = None,
-            timeouts: Timeouts | None = None,
-            retry: Retry | None = None,
-            limits: Limits | None = None,
-            text_format: TextFormat | None = None,
-            use_fips: bool | None = None,
-            use_dualstack: bool | None = None,
-            ca_bundle: str | PathLike[str] | None = None,
-            proxy: str | None = None,
-            user_agent: str | None = None,
-            propagate_baggage: bool = False,
-        ) -> None: ...
-
     def invoke(
         self, payload: Payload, *, session_id: str | None = None, **options: Unpack[InvokeOptions]
     ) -> InvokeResponse:
@@ -269,7 +241,7 @@ class AgentCoreClient(BaseClient):
             AgentCoreError: Of every kind; an error that the agent reports inside its stream is one,
                 too. `delivery` says whether the agent may have run.
         """
-        given = self._invocation(dict(options))
+        given = self._invocation(options)
         return InvokeResponse(self._native.invoke(encode_payload(payload), session_id, given))
 
     def stream(
@@ -286,7 +258,7 @@ class AgentCoreClient(BaseClient):
         Raises:
             AgentCoreError: As `invoke`; what goes wrong after the head comes out of the stream.
         """
-        given = dict(options)
+        given: dict[str, Any] = dict(options)
         stop = self._stop_quietly if given.pop("stop_on_close", False) else None
         given = self._invocation(given)
         native = self._native.stream(encode_payload(payload), session_id, given)
@@ -303,7 +275,7 @@ class AgentCoreClient(BaseClient):
             ResourceNotFoundException: If no such session runs, or no longer.
             AgentCoreError: As `invoke`.
         """
-        self._native.stop_session(session_id, self._stop(dict(options)))
+        self._native.stop_session(session_id, self._stop(options))
 
     def _stop_quietly(self, session_id: str) -> None:
         """The stop behind a stream that was closed: whoever closes it must not fail over that."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import length_hint
+
 from ._ids import SessionId
 from ._response import session_endpoint_url
 
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from . import _native
     from ._native import AgentEvent
     from .types import StreamEnd
+
+
+# The ends at which it was this side that hung up on an agent which may go on.
+HUNG_UP = ("closed", "idle_timeout", "total_timeout", "too_large")
 
 
 class StreamHead:
@@ -71,8 +77,15 @@ class StreamHead:
 
     @property
     def events_seen(self) -> int:
-        """Events received so far. Those that arrived together are counted together."""
-        return self._native.events_seen
+        """Events handed over so far."""
+        return self._native.events_seen - length_hint(self._ready)
+
+    def _forget(self) -> None:
+        """Nothing that was taken before is handed over any more, nor by a loop that is under way."""
+        for _ in self._ready:
+            pass
+        for _ in self._bytes:
+            pass
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -134,9 +147,9 @@ class AgentStream(StreamHead):
     def close(self) -> None:
         """Closes the connection at once. Reading it afterwards raises `ClosedError`."""
         self._native.close()
-        self._ready = iter(())
+        self._forget()
         stop, self._stop = self._stop, None
-        if stop is not None and self.end != "complete":
+        if stop is not None and self.end in HUNG_UP:
             stop(self.session_id)
 
     def __enter__(self) -> AgentStream:

@@ -45,10 +45,11 @@ class CredentialsLike(Protocol):
     def token(self) -> str | None: ...
 
 
-CredentialsSource = CredentialsLike | Callable[[], CredentialsLike]
-AsyncCredentialsSource = CredentialsSource | Callable[[], Awaitable[CredentialsLike]]
-TokenSource = str | Callable[[], str]
-AsyncTokenSource = TokenSource | Callable[[], Awaitable[str]]
+CredentialsSource = CredentialsLike | Callable[[], CredentialsLike | Awaitable[CredentialsLike]]
+"""Async callables are for `AsyncAgentCoreClient`."""
+
+TokenSource = str | Callable[[], str | Awaitable[str]]
+"""Async callables are for `AsyncAgentCoreClient`."""
 
 
 class InvokeOptions(TypedDict, total=False):

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use agentcore_client::{
     ClientBuilder, Credentials, Invoke, Limits, McpHeaders, Payload, RetryPolicy, SessionId,
-    TextFormat, Timeouts, TraceContext,
+    SiblingBuilder, TextFormat, Timeouts, TraceContext,
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -249,6 +249,25 @@ impl SiblingOptions {
         }
         Ok(sibling)
     }
+
+    pub(crate) fn apply(&self, mut sibling: SiblingBuilder) -> SiblingBuilder {
+        if let Some(qualifier) = &self.qualifier {
+            sibling = sibling.qualifier(qualifier);
+        }
+        if let Some(timeouts) = self.timeouts {
+            sibling = sibling.timeouts(timeouts);
+        }
+        if let Some(retry) = self.retry {
+            sibling = sibling.retry(retry);
+        }
+        if let Some(limits) = self.limits {
+            sibling = sibling.limits(limits);
+        }
+        if let Some(format) = self.text_format {
+            sibling = sibling.text_format(format);
+        }
+        sibling
+    }
 }
 
 /// What holds for a call that says nothing else.
@@ -277,11 +296,11 @@ impl Defaults {
     }
 }
 
-/// The options of one invocation.
+/// The options of one invocation; `defaults` becomes what holds for it.
 pub(crate) fn invocation(
     mut invoke: Invoke,
     options: &Options<'_>,
-    defaults: &Defaults,
+    defaults: &mut Defaults,
 ) -> PyResult<Invoke> {
     let mut trace = TraceContext::default();
     let mut mcp = McpHeaders::default();
@@ -294,7 +313,10 @@ pub(crate) fn invocation(
             "headers" => headers(invoke, &value)?,
             "content_type" => invoke.content_type(string()?),
             "accept" => invoke.accept(string()?),
-            "timeouts" => invoke.timeouts(timeouts(defaults.timeouts, &value)?),
+            "timeouts" => {
+                defaults.timeouts = timeouts(defaults.timeouts, &value)?;
+                invoke.timeouts(defaults.timeouts)
+            }
             "retry" => invoke.retry(retry(name, &value)?),
             "text_format" => invoke.text_format(text_format(name, &value)?),
             _ => {
@@ -326,16 +348,19 @@ fn headers(mut invoke: Invoke, value: &Bound<'_, PyAny>) -> PyResult<Invoke> {
     Ok(invoke)
 }
 
-/// The options of a stop.
+/// The options of a stop; `defaults` becomes what holds for it.
 pub(crate) fn stop(
     mut stop: agentcore_client::StopSession,
     options: &Options<'_>,
-    defaults: &Defaults,
+    defaults: &mut Defaults,
 ) -> PyResult<agentcore_client::StopSession> {
     for (name, value) in options.iter() {
         let name = name.extract::<String>()?;
         stop = match name.as_str() {
-            "timeouts" => stop.timeouts(timeouts(defaults.timeouts, &value)?),
+            "timeouts" => {
+                defaults.timeouts = timeouts(defaults.timeouts, &value)?;
+                stop.timeouts(defaults.timeouts)
+            }
             "retry" => stop.retry(retry("retry", &value)?),
             name => return Err(unknown(name)),
         };

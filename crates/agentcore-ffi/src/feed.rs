@@ -202,7 +202,9 @@ impl Inner {
             }
             return Poll::Pending;
         }
-        self.events_seen += items.len() as u64;
+        if let Source::Events(_) = self.stream {
+            self.events_seen += items.len() as u64;
+        }
         Poll::Ready(Batch::Items(items))
     }
 
@@ -265,5 +267,143 @@ impl Reading<'_> {
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
         self.0.reading.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agentcore_client::{
+        Auth, Body, Client, Environment, ErrorKind, HttpService, SendError, SendLimits,
+    };
+    use futures::future::BoxFuture;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    type Chunk = std::result::Result<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Answers with these chunks; what the channel has not got yet has not arrived yet.
+    #[derive(Debug)]
+    struct Canned(Mutex<Option<futures::channel::mpsc::UnboundedReceiver<Chunk>>>);
+
+    impl HttpService for Canned {
+        fn send(
+            &self,
+            _: http::Request<Bytes>,
+            _: SendLimits,
+        ) -> BoxFuture<'static, std::result::Result<http::Response<Body>, SendError>> {
+            let chunks = self.0.lock().unwrap().take().unwrap();
+            let answer = http::Response::builder()
+                .header("content-type", "text/event-stream")
+                .body(Body::from_stream(chunks))
+                .unwrap();
+            Box::pin(async { Ok(answer) })
+        }
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    async fn feed() -> (futures::channel::mpsc::UnboundedSender<Chunk>, Feed) {
+        let (sender, receiver) = futures::channel::mpsc::unbounded();
+        let client = Client::builder_from_env()
+            .environment(Environment::empty())
+            .local_url("http://127.0.0.1:1")
+            .auth(Auth::none())
+            .transport(Canned(Mutex::new(Some(receiver))))
+            .build()
+            .unwrap();
+        (sender, Feed::new(client.invoke("hi").stream().await.unwrap()))
+    }
+
+    fn event(number: usize) -> Chunk {
+        Ok(Bytes::from(format!("data: \"{number}\"\n\n")))
+    }
+
+    #[tokio::test]
+    async fn what_is_there_comes_together_and_the_error_after_it() {
+        let (sender, feed) = feed().await;
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let reading = feed.begin_read().unwrap();
+        assert!(feed.begin_read().is_none());
+        assert!(reading.poll_events(&mut cx).is_pending());
+        (0..300).for_each(|number| sender.unbounded_send(event(number)).unwrap());
+        assert!(woken.0.load(Ordering::SeqCst) > 0);
+        let mut seen = Vec::new();
+        for expected in [MAX_EVENTS, 300 - MAX_EVENTS] {
+            if seen.len() == MAX_EVENTS {
+                sender.unbounded_send(Err("cut".into())).unwrap();
+            }
+            let Poll::Ready(Batch::Items(items)) = reading.poll_events(&mut cx) else {
+                panic!("events have arrived")
+            };
+            assert_eq!(items.len(), expected);
+            seen.extend(items.iter().map(|event| event.text().unwrap().to_owned()));
+        }
+        assert!(seen.iter().enumerate().all(|(number, text)| *text == number.to_string()));
+        assert_eq!((feed.end(), feed.events_seen()), (None, 300));
+        let Poll::Ready(Batch::Failed(Failure::Core(error))) = reading.poll_events(&mut cx) else {
+            panic!("it broke")
+        };
+        assert_eq!((error.kind(), error.events_seen()), (ErrorKind::StreamInterrupted, 300));
+        assert_eq!(feed.end(), Some(StreamEnd::Truncated));
+        assert!(matches!(reading.poll_events(&mut cx), Poll::Ready(Batch::End)));
+        drop(reading);
+        assert!(feed.begin_read().is_some());
+    }
+
+    #[tokio::test]
+    async fn closing_wakes_the_reader_who_learns_of_it() {
+        let (sender, feed) = feed().await;
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let reading = feed.begin_read().unwrap();
+        assert!(reading.poll_events(&mut cx).is_pending());
+        feed.close();
+        feed.close();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert!(sender.is_closed());
+        for _ in 0..2 {
+            let polled = reading.poll_events(&mut cx);
+            assert!(matches!(polled, Poll::Ready(Batch::Failed(Failure::Closed(_)))));
+        }
+        assert_eq!(feed.end(), Some(StreamEnd::Closed));
+    }
+
+    #[tokio::test]
+    async fn raw_bytes_come_as_they_are_until_the_end() {
+        let (sender, feed) = feed().await;
+        sender.unbounded_send(event(1)).unwrap();
+        sender.unbounded_send(Ok(Bytes::from_static(b"rest"))).unwrap();
+        drop(sender);
+        let mut cx = Context::from_waker(Waker::noop());
+        let reading = feed.begin_read().unwrap();
+        let Poll::Ready(Batch::Items(chunks)) = reading.poll_bytes(&mut cx) else {
+            panic!("chunks")
+        };
+        assert_eq!(chunks.concat(), b"data: \"1\"\n\nrest");
+        assert!(matches!(reading.poll_bytes(&mut cx), Poll::Ready(Batch::End)));
+        assert_eq!((feed.end(), feed.events_seen()), (Some(StreamEnd::Complete), 0));
+    }
+
+    #[tokio::test]
+    async fn a_group_closes_what_it_was_given_before_and_after() {
+        let group = crate::Group::default();
+        let (first, second) = (Arc::new(feed().await.1), Arc::new(feed().await.1));
+        group.add(&first);
+        group.close();
+        group.add(&second);
+        assert_eq!(first.end(), Some(StreamEnd::Closed));
+        assert_eq!(second.end(), Some(StreamEnd::Closed));
     }
 }

@@ -198,7 +198,11 @@ async fn chain(
     use aws_smithy_http_client::{Builder, tls};
     // The region is always given, so that nothing asks the instance metadata service for one.
     let region = region.map(aws_config::Region::new);
+    // No connection outlives its look-up: a kept one is driven by a task on the runtime of the call
+    // that opened it, and the next look-up, minutes later and perhaps on another thread's runtime,
+    // would wait for a task that nobody runs any more.
     let http = Builder::new()
+        .pool_max_idle_per_host(0)
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
         .build_https();
     let config = aws_config::provider_config::ProviderConfig::default()

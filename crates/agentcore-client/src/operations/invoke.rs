@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
+use futures::future::BoxFuture;
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
@@ -29,8 +30,18 @@ pub struct Invoke {
     timeouts: Timeouts,
     retry: RetryPolicy,
     text_format: TextFormat,
-    stop_on_close: bool,
+    stop_on_close: StopOnClose,
 }
+
+/// Whether a stream that is let go of stops its session, and who runs that stop.
+enum StopOnClose {
+    No,
+    OnThisRuntime,
+    With(Spawn),
+}
+
+/// Runs a future that nobody waits for.
+type Spawn = Box<dyn FnOnce(BoxFuture<'static, ()>) + Send + Sync>;
 
 impl Invoke {
     pub(crate) fn new(core: Arc<Core>, payload: Payload) -> Self {
@@ -40,7 +51,7 @@ impl Invoke {
             text_format: core.text_format,
             input: Box::new(InvokeInput::new(payload)),
             session: None,
-            stop_on_close: false,
+            stop_on_close: StopOnClose::No,
             core,
         }
     }
@@ -109,7 +120,19 @@ impl Invoke {
     /// Stops the session when the stream is let go of before its end, in the background of the
     /// current tokio runtime. Without it, an agent goes on when nobody listens any more.
     pub fn stop_on_close(mut self, stop: bool) -> Self {
-        self.stop_on_close = stop;
+        self.stop_on_close = if stop { StopOnClose::OnThisRuntime } else { StopOnClose::No };
+        self
+    }
+
+    /// As [`stop_on_close`](Self::stop_on_close), but `spawn` says where the stop runs, for a
+    /// runtime that nobody drives between two calls. It is called by whoever lets go of the stream,
+    /// with a future to run on a tokio runtime with IO and time; there it ends by itself, within
+    /// the client's limits.
+    pub fn stop_on_close_with(
+        mut self,
+        spawn: impl FnOnce(BoxFuture<'static, ()>) + Send + Sync + 'static,
+    ) -> Self {
+        self.stop_on_close = StopOnClose::With(Box::new(spawn));
         self
     }
 
@@ -134,12 +157,12 @@ impl Invoke {
     ///
     /// # Errors
     /// As [`send`](Self::send); what goes wrong after the head comes out of the stream.
-    pub async fn stream(self) -> Result<AgentStream> {
-        let (format, limits, stop_on_close) =
-            (self.text_format, self.core.limits, self.stop_on_close);
+    pub async fn stream(mut self) -> Result<AgentStream> {
+        let (format, limits) = (self.text_format, self.core.limits);
+        let stop = std::mem::replace(&mut self.stop_on_close, StopOnClose::No);
         let (mut receiver, core) = self.receive().await?;
         receiver.head.compact();
-        let on_drop = if stop_on_close { stop_later(core) } else { None };
+        let on_drop = stop.spawn().map(|spawn| stop_later(core, spawn));
         Ok(AgentStream::new(receiver, format, limits, on_drop))
     }
 
@@ -165,18 +188,31 @@ impl Invoke {
     }
 }
 
+impl StopOnClose {
+    fn spawn(self) -> Option<Spawn> {
+        match self {
+            Self::No => None,
+            Self::OnThisRuntime => {
+                // Another transport may run outside of tokio, where nothing can run in the
+                // background.
+                let runtime = tokio::runtime::Handle::try_current().ok()?;
+                Some(Box::new(move |stop| drop(runtime.spawn(stop))))
+            }
+            Self::With(spawn) => Some(spawn),
+        }
+    }
+}
+
 /// Stops a session in the background; nobody waits for the result.
-fn stop_later(core: Arc<Core>) -> Option<OnDrop> {
-    // Another transport may run outside of tokio, where nothing can run in the background.
-    let runtime = tokio::runtime::Handle::try_current().ok()?;
-    Some(Box::new(move |session| {
-        runtime.spawn(async move {
+fn stop_later(core: Arc<Core>, spawn: Spawn) -> OnDrop {
+    Box::new(move |session| {
+        spawn(Box::pin(async move {
             let stop = super::stop::StopSession::new(core, session).without_deadline();
             if let Err(error) = stop.send().await {
                 tracing::warn!(target: "agentcore_client", %error, "could not stop the session");
             }
-        });
-    }))
+        }));
+    })
 }
 
 impl fmt::Debug for Invoke {

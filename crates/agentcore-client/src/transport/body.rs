@@ -34,6 +34,8 @@ enum Source {
         incoming: Incoming,
         conn: Box<Conn>,
         pool: Arc<Pool>,
+        /// Nothing has been waited for yet.
+        fresh: bool,
     },
     /// Never locked: the lock only makes it `Sync`, as the other sources are.
     Stream(Mutex<BoxStream>),
@@ -71,7 +73,7 @@ impl Body {
     }
 
     pub(super) fn incoming(incoming: Incoming, conn: Box<Conn>, pool: Arc<Pool>) -> Self {
-        Self::from_source(Source::Connection { incoming, conn, pool })
+        Self::from_source(Source::Connection { incoming, conn, pool, fresh: true })
     }
 
     fn from_source(source: Source) -> Self {
@@ -124,8 +126,16 @@ impl Body {
 impl Source {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {
-            Self::Connection { incoming, conn, .. } => loop {
-                let frame = ready!(conn.drive(cx, |cx| Pin::new(&mut *incoming).poll_frame(cx)));
+            Self::Connection { incoming, conn, fresh, .. } => loop {
+                let frame = match conn.drive(cx, |cx| Pin::new(&mut *incoming).poll_frame(cx)) {
+                    Poll::Pending if std::mem::take(fresh) => {
+                        // A turn that may find more.
+                        conn.acknowledge();
+                        continue;
+                    }
+                    polled => ready!(polled),
+                };
+                *fresh = false;
                 match frame {
                     Some(Ok(frame)) => match frame.into_data() {
                         Ok(data) => return Poll::Ready(Some(Ok(data))),

@@ -169,8 +169,8 @@ mod tests {
 
     use super::*;
 
-    /// Answers every request on every connection, on threads of its own.
-    fn server() -> std::net::SocketAddr {
+    /// Answers every request on every connection, on threads of its own; in so many writes.
+    fn server(answer: &'static [&'static str]) -> std::net::SocketAddr {
         use std::io::{Read as _, Write as _};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -184,9 +184,9 @@ mod tests {
                         head.push(byte[0]);
                         if head.ends_with(b"\r\n\r\n") {
                             head.clear();
-                            stream
-                                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-                                .unwrap();
+                            for part in answer {
+                                stream.write_all(part.as_bytes()).unwrap();
+                            }
                         }
                     }
                 });
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_used_again_on_its_own_runtime_only() {
-        let address = server();
+        let address = server(&["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"]);
         let service = HyperService::new(ConnectOptions::default());
         let runtime =
             || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -223,6 +223,26 @@ mod tests {
         assert_eq!(service.0.pool.len(), 2);
         first.block_on(get(&service, address)).unwrap();
         assert_eq!(service.0.pool.len(), 2);
+    }
+
+    /// Nagle's algorithm, which this server has on, against delayed acknowledgements.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_body_that_waits_for_the_acknowledgement_of_its_head_does_not_wait_long() {
+        let address = server(&["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", "o", "k"]);
+        let service = HyperService::new(ConnectOptions::default());
+        let mut fastest = Duration::MAX;
+        for call in 0..12 {
+            let begun = Instant::now();
+            get(&service, address).await.unwrap();
+            // The kernel acknowledges the first packets of a connection at once anyway.
+            if call > 1 {
+                fastest = fastest.min(begun.elapsed());
+            }
+        }
+        assert_eq!(service.0.pool.len(), 1);
+        // The kernel's own delay is 40 ms, each time.
+        assert!(fastest < Duration::from_millis(35), "{fastest:?}");
     }
 
     #[test]

@@ -158,11 +158,26 @@ impl Conn {
     /// Whether bytes wait in the kernel that the run-time has not told us of.
     pub(super) fn is_stirred(&mut self) -> bool {
         self.probe.ask();
+        self.poll_between();
+        self.probe.stirred() || self.ended
+    }
+
+    /// Gives the connection a turn of its own, for what the probe asks of it.
+    fn poll_between(&mut self) {
         if !self.ended {
             let waker = self.gate.get_or_insert_with(GatedPoll::new).waker();
             self.ended = Pin::new(&mut self.io).poll(&mut Context::from_waker(&waker)).is_ready();
         }
-        self.probe.stirred() || self.ended
+    }
+
+    /// Acknowledges a head whose body has not come with it. A local agent's server may hold the body
+    /// back until then (Nagle's algorithm; uvicorn's with `--reload` or `--workers`), for the 40 ms
+    /// that the kernel takes to acknowledge by itself. What speaks TLS is made for real networks.
+    pub(super) fn acknowledge(&mut self) {
+        if !self.target.tls {
+            self.probe.hurry();
+            self.poll_between();
+        }
     }
 
     /// Whether an idle connection can still be used: nothing was said since, nobody hung up.
