@@ -140,7 +140,7 @@ def test_a_deadline_that_has_passed(client, local_data_plane):
             with pytest.raises(RequestTimeoutError) as info:
                 call()
             assert (info.value.limit, info.value.delivery) == ("total", "not_sent")
-    assert local_data_plane.journal() == []
+    assert requests(local_data_plane) == []
 
 
 def test_deadlines_that_are_none():
@@ -241,7 +241,7 @@ def test_unknown_arguments_of_calls(client, local_data_plane):
         client.invoke({}, stop_on_close=True)
     with pytest.raises(TypeError, match="user_id"):
         client.stop_session("x" * 40, user_id="u")
-    assert local_data_plane.journal() == []
+    assert requests(local_data_plane) == []
 
 
 @pytest.mark.xfail(strict=True, reason="None is left out before names are looked at")
@@ -300,7 +300,7 @@ def test_options_of_calls(client, local_data_plane, name):
         with pytest.raises(InvalidInputError) as info:
             client.invoke({}, **{name: bad})
         assert info.value.field == name and info.value.delivery == "not_sent"
-    assert local_data_plane.journal() == []
+    assert requests(local_data_plane) == []
     client.invoke({"prompt": "Hi"}, **{name: None})
 
 
@@ -421,7 +421,7 @@ def test_payloads_that_are_no_json(client, local_data_plane, payload, error):
             call(payload)
         if error is InvalidInputError:
             assert (info.value.field, info.value.delivery) == ("payload", "not_sent")
-    assert local_data_plane.journal() == []
+    assert requests(local_data_plane) == []
 
 
 # -- headers ----------------------------------------------------------------------------------
@@ -490,7 +490,7 @@ def test_headers_that_are_refused(client, local_data_plane, headers):
     with pytest.raises(InvalidInputError) as info:
         client.invoke({}, headers=headers)
     assert info.value.field in ("header", "headers") and info.value.delivery == "not_sent"
-    assert local_data_plane.journal() == []
+    assert requests(local_data_plane) == []
 
 
 @pytest.mark.parametrize("headers", [5, [("a", "b")], {"a": 1}, {b"a": "b"}, {"a": None}, "a: b"])

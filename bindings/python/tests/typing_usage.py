@@ -49,8 +49,6 @@ from agentcore_client import (
 )
 from agentcore_client.testing import JournalEntry, LocalDataPlane, LocalDataPlaneError
 from agentcore_client.types import (
-    AsyncCredentialsSource,
-    AsyncTokenSource,
     CredentialsLike,
     CredentialsSource,
     InvokeOptions,
@@ -210,7 +208,6 @@ def wrong_calls(client: AgentCoreClient) -> None:
     client.invoke({}, timeouts=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.invoke({1, 2})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.stop_session(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    AgentCoreClient(bearer_token=token_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Timeouts(connect="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -296,8 +293,8 @@ def values() -> None:
     assert_type(keys.token, str | None)
     assert_type(keys.expires, float | None)
     like: CredentialsLike = keys
-    sources: tuple[CredentialsSource, AsyncCredentialsSource] = (like, keys_later)
-    tokens: tuple[TokenSource, AsyncTokenSource] = (lambda: "t", token_later)
+    sources: list[CredentialsSource] = [like, lambda: like, keys_later]
+    tokens: list[TokenSource] = ["t", lambda: "t", token_later]
     retry: Retry = "default"
     text_format: TextFormat = "converse"
     print(sources, tokens, retry, text_format)
