@@ -1,6 +1,6 @@
-"""Cancelling and closing under asyncio. A read that is cancelled must not take an event with it, and
-whatever lets go of a call must close its connection by that alone: most tests here block the loop's
-thread right afterwards, with the garbage collector off, while the data plane watches.
+"""Cancelling and closing under asyncio. A read that is cancelled must not take an event with it,
+and whatever lets go of a call must close its connection by that alone: most tests here block the
+loop's thread right afterwards, with the garbage collector off, while the data plane watches.
 """
 
 from __future__ import annotations
@@ -452,15 +452,14 @@ def test_a_sync_loop_over_a_stream_ends_where_it_is_closed(
     local_data_plane: LocalDataPlane,
 ) -> None:
     with AgentCoreClient(**local_data_plane.client_options()) as client:
-        for close in (lambda: stream.close(), lambda: stream.__exit__(None, None, None)):
-            stream = client.stream(FLOOD)
-            threading.Event().wait(0.1)
-            seen = 0
-            with pytest.raises(ClosedError):
-                for _ in stream:
-                    seen += 1
-                    close()
-            assert seen == 1
+        stream = client.stream(FLOOD)
+        threading.Event().wait(0.1)
+        seen = 0
+        with pytest.raises(ClosedError):
+            for _ in stream:
+                seen += 1
+                stream.close()
+        assert seen == 1
         stream = client.stream(FLOOD)
         threading.Event().wait(0.1)
         chunks = stream.iter_bytes()
