@@ -125,11 +125,11 @@ class Provider:
                 answer = await _in_executor(loop, ask) if blocks else ask()
                 if hasattr(answer, "__await__"):
                     answer = await answer
-                ask = getattr(answer, "get_frozen_credentials", None)
-                if ask is None:
+                freeze = getattr(answer, "get_frozen_credentials", None)
+                if freeze is None:
                     return _normal(answer)
                 # It may have to renew them first.
-                blocks = True
+                ask, blocks = freeze, True
         finally:
             asking.is_over = True
 
