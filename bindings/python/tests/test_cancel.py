@@ -104,7 +104,9 @@ def test_cancelled_reads_of_texts_and_bytes_go_on(
 
     async def main() -> tuple[str, int]:
         stream = await client.stream({"mode": "stream", "tokens": 40, "delay_ms": 5})
-        items = stream.text_deltas() if of == "text_deltas" else stream.iter_bytes()
+        items: AsyncIterator[str | bytes] = (
+            stream.text_deltas() if of == "text_deltas" else stream.iter_bytes()
+        )
         got: list[str] = []
         timed_out = 0
         while True:

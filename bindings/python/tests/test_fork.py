@@ -1,7 +1,7 @@
 """os.fork, as gunicorn's preload, multiprocessing and process pools do it. A child shares its
 parent's sockets and pollers: what it does with them, or what Python does for it at its exit, the
-parent feels. So a child must make connections of its own, leave the inherited ones alone, and leave no
-trace in the parent, however it ends.
+parent feels. So a child must make connections of its own, leave the inherited ones alone, and
+leave no trace in the parent, however it ends.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ def fork(work, leave=lambda: os._exit(0)):
         signal.alarm(20)  # A child that hangs shall not outlive its test.
         try:
             work()
+        except SystemExit:
+            raise  # a grandchild that leaves
         except BaseException:
             traceback.print_exc()
             os._exit(9)
@@ -331,8 +333,9 @@ def worker(number):
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda n: ask(client, f"child {number} {n}"), range(20)))
     async def main():
-        answers = await asyncio.gather(*[aclient.invoke({"prompt": f"child {n}"}) for n in range(20)])
-        assert [answer.text for answer in answers] == [f"You said: child {n}." for n in range(20)]
+        names = [f"child {number} {n}" for n in range(20)]
+        answers = await asyncio.gather(*[aclient.invoke({"prompt": name}) for name in names])
+        assert [answer.text for answer in answers] == [f"You said: {name}." for name in names]
     asyncio.run(main())
 reap(*[fork(lambda: worker(number), lambda: sys.exit(0)) for number in range(4)])
 ask(client, "parent")

@@ -1,6 +1,6 @@
 """Signals. Ctrl-C must end a call that waits in native code, and close its connection; a process
-that was stopped, by a debugger or a frozen Lambda, must go on where it was, and find out which of its
-connections are dead by then.
+that was stopped, by a debugger or a frozen Lambda, must go on where it was, and find out which of
+its connections are dead by then.
 
 All of it in processes of their own: a signal for pytest itself would not prove much.
 """
