@@ -20,7 +20,7 @@ from agentcore_client import AgentCoreClient, AsyncAgentCoreClient, ClosedError
 from support import HANG, POSIX, Script, disconnects, of_kind, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
 
     from agentcore_client import AsyncAgentStream
     from agentcore_client.testing import LocalDataPlane

@@ -549,9 +549,9 @@ def test_a_provider_that_uses_its_own_client_is_refused(plane: LocalDataPlane) -
     def credentials() -> Any:
         return holder[0].invoke(HELLO)
 
-    for of in (lambda client: client, lambda client: client.with_options(retry="never")):
+    for use_sibling in (False, True):
         with AgentCoreClient(**where(plane), credentials=credentials) as client:
-            holder[:] = [of(client)]
+            holder[:] = [client.with_options(retry="never") if use_sibling else client]
             with pytest.raises(CredentialsError) as raised:
                 client.invoke(HELLO)
             assert isinstance(raised.value.__cause__, CredentialsError)
