@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import sleep
 
 from ._loop import running
-from ._stream import StreamHead
+from ._stream import HUNG_UP, StreamHead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class AsyncAgentStream(StreamHead):
         """Closes the connection at once, before anything is awaited."""
         self.close()
         stop, self._stop = self._stop, None
-        if stop is not None and self.end != "complete":
+        if stop is not None and self.end in HUNG_UP:
             await stop(self.session_id)
 
     async def __aenter__(self) -> AsyncAgentStream:

@@ -139,15 +139,21 @@ def _point_in_time(name: str, at: object) -> float | None:
     return float(timestamp())
 
 
+def _given(
+    name: str, value: Timeouts | Limits, cls: type[Timeouts] | type[Limits]
+) -> Mapping[str, float | None]:
+    if not isinstance(value, cls):
+        raise TypeError(f"{name} must be {cls.__name__}, not {type(value).__name__}")
+    return value._given
+
+
 def native_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, with limits as plain dicts."""
     given = {name: value for name, value in options.items() if value is not None}
-    for name, cls in (("timeouts", Timeouts), ("limits", Limits)):
-        value = given.get(name)
-        if value is not None:
-            if not isinstance(value, cls):
-                raise TypeError(f"{name} must be {cls.__name__}, not {type(value).__name__}")
-            given[name] = value._given
+    if "timeouts" in given:
+        given["timeouts"] = _given("timeouts", given["timeouts"], Timeouts)
+    if "limits" in given:
+        given["limits"] = _given("limits", given["limits"], Limits)
     return given
 
 

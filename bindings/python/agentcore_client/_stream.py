@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .types import StreamEnd
 
 
+# The ends at which it was this side that hung up on an agent which may go on.
+HUNG_UP = ("closed", "idle_timeout", "total_timeout", "too_large")
+
+
 class StreamHead:
     """What is known of a stream besides its events; the same for both kinds of stream."""
 
@@ -145,7 +149,7 @@ class AgentStream(StreamHead):
         self._native.close()
         self._forget()
         stop, self._stop = self._stop, None
-        if stop is not None and self.end != "complete":
+        if stop is not None and self.end in HUNG_UP:
             stop(self.session_id)
 
     def __enter__(self) -> AgentStream:
