@@ -296,8 +296,8 @@ def test_a_stream_that_nobody_holds_any_more_hangs_up(
                 pass
         del stream
         if after_a_read:
-            # Python itself holds what was cancelled: from 3.12 on until the task's next turn, and in
-            # a cycle. A stream that was not cancelled needs neither.
+            # Python itself holds what was cancelled: from 3.12 on until the task's next turn, and
+            # in a cycle. A stream that was not cancelled needs neither.
             await asyncio.sleep(0)
             gc.collect()
         disconnects(local_data_plane)
