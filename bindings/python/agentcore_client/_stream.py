@@ -81,7 +81,7 @@ class StreamHead:
         return self._native.events_seen - length_hint(self._ready)
 
     def _forget(self) -> None:
-        """Nothing that was taken before is handed over any more, nor by a loop that is under way."""
+        """What was taken before is not handed over any more, nor by a loop that is under way."""
         for _ in self._ready:
             pass
         for _ in self._bytes:

@@ -1,7 +1,7 @@
 """A server that sends event n + 1 only when event n has been handed over. Clients that hold back
 what they have, until more comes or a buffer is full, wait here for ever; whether they do may depend
-on the size of an event, and on where it is cut. So all sizes around a typical token's are tried, and
-every cut.
+on the size of an event, and on where it is cut. So all sizes around a typical token's are tried,
+and every cut.
 """
 
 from __future__ import annotations
