@@ -39,6 +39,10 @@ if TYPE_CHECKING:
         from typing_extensions import Self, Unpack
 
 
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
 class BaseClient:
     """What both clients have in common: how they are made."""
 
@@ -104,7 +108,7 @@ class BaseClient:
             "proxy": proxy,
             "user_agent": user_agent,
         }
-        self._native = _native.Client(runtime_arn, auth, native_options(options))
+        self._native = _native.Client(runtime_arn, auth, native_options(_given(options)))
 
     @property
     def runtime_arn(self) -> RuntimeArn | None:
@@ -143,7 +147,7 @@ class BaseClient:
             "text_format": text_format,
         }
         sibling = type(self).__new__(type(self))
-        sibling._native = self._native.sibling(native_options(options))
+        sibling._native = self._native.sibling(native_options(_given(options)))
         sibling._provider = self._provider
         sibling._propagate_baggage = self._propagate_baggage
         return sibling
@@ -151,7 +155,8 @@ class BaseClient:
     def close(self) -> None:
         """Closes idle connections and open streams, at once; also those of siblings.
 
-        Calls under way in other threads or tasks finish; new ones raise `ClosedError`.
+        Calls under way in other threads or tasks finish; new ones raise `ClosedError`, and so do
+        streams, after the events that they have received already.
         """
         self._native.close()
 
@@ -169,6 +174,8 @@ class BaseClient:
 
     def __repr__(self) -> str:
         name = type(self).__name__
+        if not hasattr(self, "_native"):
+            return f"{name}(not made)"
         if self.closed:
             return f"{name}(closed)"
         arn, qualifier = self._native.runtime_arn, self._native.qualifier

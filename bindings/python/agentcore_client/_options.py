@@ -148,12 +148,13 @@ def _given(
 
 
 def native_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What was given, with limits as plain dicts."""
-    given = {name: value for name, value in options.items() if value is not None}
-    if "timeouts" in given:
-        given["timeouts"] = _given("timeouts", given["timeouts"], Timeouts)
-    if "limits" in given:
-        given["limits"] = _given("limits", given["limits"], Limits)
+    """The options with limits as plain dicts."""
+    given = dict(options)
+    timeouts, limits = given.get("timeouts"), given.get("limits")
+    if timeouts is not None:
+        given["timeouts"] = _given("timeouts", timeouts, Timeouts)
+    if limits is not None:
+        given["limits"] = _given("limits", limits, Limits)
     return given
 
 

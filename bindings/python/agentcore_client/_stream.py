@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operator import length_hint
+from operator import attrgetter, length_hint
 
 from ._ids import SessionId
 from ._response import session_endpoint_url
@@ -108,13 +108,11 @@ class AgentStream(StreamHead):
         super().__init__(native)
         self._stop = stop
 
+    # No generators below: what a signal's handler raises would be their end, and look like the
+    # answer's.
+
     def __iter__(self) -> Iterator[AgentEvent]:
-        while True:
-            yield from self._ready
-            events = self._native.next_events()
-            if events is None:
-                return
-            self._ready = iter(events)
+        return self
 
     def __next__(self) -> AgentEvent:
         for event in self._ready:
@@ -127,22 +125,24 @@ class AgentStream(StreamHead):
 
     def text_deltas(self) -> Iterator[str]:
         """What the agent says, as it says it, without the events that carry no text."""
-        for event in self:
-            text = event.text
-            if text is not None:
-                yield text
+        # `filter` drops what is `None`; a text is never empty.
+        return filter(None, map(attrgetter("text"), self))
 
     def iter_bytes(self) -> Iterator[bytes]:
         """The answer's raw bytes as they arrive, in place of events.
 
         Take it before the first event: what has been received and decoded already is not repeated.
         """
-        while True:
-            yield from self._bytes
-            chunks = self._native.next_bytes()
-            if chunks is None:
-                return
-            self._bytes = iter(chunks)
+        return _Chunks(self)
+
+    def _next_chunk(self) -> bytes:
+        for chunk in self._bytes:
+            return chunk
+        chunks = self._native.next_bytes()
+        if chunks is None:
+            raise StopIteration
+        self._bytes = iter(chunks)
+        return next(self._bytes)
 
     def close(self) -> None:
         """Closes the connection at once. Reading it afterwards raises `ClosedError`."""
@@ -162,3 +162,16 @@ class AgentStream(StreamHead):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class _Chunks:
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: AgentStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> _Chunks:
+        return self
+
+    def __next__(self) -> bytes:
+        return self._stream._next_chunk()

@@ -21,11 +21,13 @@ def add_current_trace(options: dict[str, Any], propagate_baggage: bool) -> None:
     if "opentelemetry.trace" not in sys.modules:
         return
     carrier: dict[str, str] = {}
-    if not any(name in options for name in ("traceparent", "tracestate", "x_amzn_trace_id")):
+    if not any(
+        options.get(name) is not None for name in ("traceparent", "tracestate", "x_amzn_trace_id")
+    ):
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         TraceContextTextMapPropagator().inject(carrier)
-    if propagate_baggage and "baggage" not in options:
+    if propagate_baggage and options.get("baggage") is None:
         from opentelemetry.baggage.propagation import W3CBaggagePropagator
 
         W3CBaggagePropagator().inject(carrier)

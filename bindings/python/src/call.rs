@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use agentcore_client::{Invoke, InvokeResponse, Result as CoreResult, StopSession};
-use agentcore_ffi::{Call, Engine, Failure, Feed, Owned, Question as Asked, TokenWaker, Turn};
+use agentcore_ffi::{
+    Call, Closed, Engine, Failure, Feed, Owned, Question as Asked, TokenWaker, Turn,
+};
 use pyo3::IntoPyObjectExt as _;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -75,7 +77,7 @@ impl PendingCall {
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let mut slot = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(state) = slot.as_mut().and_then(Owned::get_mut) else {
-            return Err(raise(py, &Failure::Closed("the call is over")));
+            return Err(raise(py, &Failure::Closed(Closed::Call)));
         };
         let background = Engine::current().background().map_err(|failure| raise(py, &failure))?;
         let waker = Waker::from(Arc::clone(&self.waker));

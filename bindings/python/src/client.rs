@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use agentcore_client::{Auth, Client as CoreClient, ClientBuilder, Invoke};
 use agentcore_ffi::{
-    AskForCredentials, AskForToken, Call, Engine, Failure, Feed, Group, Owned, Question, Scope,
+    AskForCredentials, AskForToken, Call, Closed, Engine, Failure, Feed, Group, Owned, Question,
+    Scope,
 };
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyException, PyTypeError};
@@ -23,7 +24,7 @@ use crate::stream::Stream;
 use crate::values::{self, Defaults, Options, SiblingOptions};
 use crate::wait::drive;
 
-const CLOSED: Failure = Failure::Closed("the client was closed; make a new one");
+const CLOSED: Failure = Failure::Closed(Closed::Client);
 
 /// A provider in Python: `ask()` gives a token, or a tuple of credentials.
 pub(crate) struct Provider(Py<PyAny>);

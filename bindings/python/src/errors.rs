@@ -20,11 +20,11 @@ pub(crate) fn raise_core(py: Python<'_>, error: Error) -> PyErr {
 fn build(py: Python<'_>, failure: &Failure) -> PyResult<PyErr> {
     let members = PyDict::new(py);
     members.set_item("delivery", failure.delivery().as_str())?;
+    members.set_item("session_id", failure.session_id())?;
     if let Some(error) = failure.core() {
         members.set_item("status", error.status())?;
         members.set_item("service_code", error.service_code())?;
         members.set_item("request_id", error.request_id())?;
-        members.set_item("session_id", error.session_id())?;
         members.set_item("retry_after", error.retry_after().map(|after| after.as_secs_f64()))?;
         members.set_item("field", error.field())?;
         members.set_item("limit", error.limit().map(|limit| limit.as_str()))?;

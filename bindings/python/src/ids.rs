@@ -6,6 +6,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 use crate::errors::raise_core;
+use crate::values;
 
 /// Partition, region, account id, agent id, qualifier.
 type ArnParts = (String, String, String, String, Option<String>);
@@ -21,28 +22,32 @@ pub(crate) fn generate_session_id() -> String {
 pub(crate) fn derive_session_id(
     py: Python<'_>,
     secret: &[u8],
-    parts: Vec<String>,
+    parts: &Bound<'_, PyAny>,
 ) -> PyResult<String> {
+    let parts = values::texts("parts", parts)?;
     let parts: Vec<_> = parts.iter().map(String::as_str).collect();
     given(py, SessionId::derive(secret, &parts))
 }
 
 /// The session id of these parts, which whoever knows them can guess.
 #[pyfunction]
-pub(crate) fn derive_guessable_session_id(py: Python<'_>, parts: Vec<String>) -> PyResult<String> {
+pub(crate) fn derive_guessable_session_id(parts: &Bound<'_, PyAny>) -> PyResult<String> {
+    let py = parts.py();
+    let parts = values::texts("parts", parts)?;
     let parts: Vec<_> = parts.iter().map(String::as_str).collect();
     given(py, SessionId::derive_guessable(&parts))
 }
 
 /// Checks an id by the rule for `new`, `existing` or `local` ones.
 #[pyfunction]
-pub(crate) fn check_session_id(py: Python<'_>, id: &str, rule: &str) -> PyResult<()> {
+pub(crate) fn check_session_id(id: &Bound<'_, PyAny>, rule: &str) -> PyResult<()> {
+    let text = values::text("session_id", id)?;
     let checked = match rule {
-        "existing" => SessionId::existing(id),
-        "local" => SessionId::local(id),
-        _ => SessionId::new(id),
+        "existing" => SessionId::existing(&text),
+        "local" => SessionId::local(&text),
+        _ => SessionId::new(&text),
     };
-    given(py, checked).map(drop)
+    given(id.py(), checked).map(drop)
 }
 
 fn given(py: Python<'_>, id: agentcore_client::Result<SessionId>) -> PyResult<String> {
@@ -57,8 +62,10 @@ pub(crate) fn is_checked(id: &Bound<'_, PyAny>) -> PyResult<bool> {
 
 /// The parts of a runtime ARN or endpoint ARN.
 #[pyfunction]
-pub(crate) fn parse_runtime_arn(py: Python<'_>, arn: &str) -> PyResult<ArnParts> {
-    let arn = RuntimeArn::parse(arn).map_err(|error| raise_core(py, error))?;
+pub(crate) fn parse_runtime_arn(arn: &Bound<'_, PyAny>) -> PyResult<ArnParts> {
+    let py = arn.py();
+    let arn = RuntimeArn::parse(&values::text("runtime_arn", arn)?)
+        .map_err(|error| raise_core(py, error))?;
     Ok((
         arn.partition().to_owned(),
         arn.region().to_owned(),

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use agentcore_client::{AgentEvent as CoreEvent, Bytes};
-use agentcore_ffi::{Batch, Engine, Failure, Feed, Lane, Lease, Owned, Reading, TokenWaker};
+use agentcore_ffi::{
+    Batch, Closed, Engine, Failure, Feed, Lane, Lease, Owned, Reading, TokenWaker,
+};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -51,10 +53,7 @@ impl Stream {
     }
 
     fn inner(&self, py: Python<'_>) -> PyResult<&Inner> {
-        const ELSEWHERE: Failure = Failure::Closed(
-            "the stream was opened before this process was forked off; it goes on in the parent",
-        );
-        self.0.get().ok_or_else(|| raise(py, &ELSEWHERE))
+        self.0.get().ok_or_else(|| raise(py, &Failure::Closed(Closed::InParent)))
     }
 }
 

@@ -41,7 +41,7 @@ fn boolean(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
     value.extract().map_err(|_| wrong_type(name, value, "a bool"))
 }
 
-fn texts(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+pub(crate) fn texts(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     if value.is_instance_of::<PyString>() {
         return Err(wrong_type(name, value, "a list of str"));
     }
@@ -57,8 +57,15 @@ fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
     let seconds: f64 =
         value.extract().map_err(|_| wrong_type(name, value, "seconds or a timedelta"))?;
     Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| {
-        let shape = if seconds < 0.0 { "less than zero" } else { "not a number of seconds" };
-        refused(value.py(), name, shape, "must be more than zero")
+        let (shape, rule) = if seconds < 0.0 {
+            ("less than zero", "must be more than zero")
+        } else {
+            (
+                "not a finite number of seconds",
+                "must be finite; None is no limit for idle and total",
+            )
+        };
+        refused(value.py(), name, shape, rule)
     })
 }
 
@@ -109,7 +116,7 @@ fn limits(base: Limits, given: &Bound<'_, PyAny>) -> PyResult<Limits> {
         let field = format!("limits.{name}");
         let bytes: u64 = value.extract().map_err(|_| {
             if value.is_instance_of::<pyo3::types::PyInt>() {
-                refused(value.py(), &field, "out of range", "must be more than zero")
+                refused(value.py(), &field, "out of range", "must be from 1 to 2^64 - 1")
             } else {
                 wrong_type(&field, &value, "a number of bytes")
             }
@@ -178,6 +185,8 @@ pub(crate) fn configure(
     options: &Options<'_>,
 ) -> PyResult<ClientBuilder> {
     let mut agent = (None, None);
+    let python = options.py().version_info();
+    let mut user_agent = format!("python/{}.{}", python.major, python.minor);
     for (name, value) in options.iter() {
         let name = name.cast::<PyString>()?.to_str()?;
         builder = match name {
@@ -205,10 +214,14 @@ pub(crate) fn configure(
             "use_dualstack" => builder.use_dualstack(boolean(name, &value)?),
             "ca_bundle" => builder.ca_bundle(text(name, &value)?),
             "proxy" => builder.proxy(text(name, &value)?),
-            "user_agent" => builder.user_agent(text(name, &value)?),
+            "user_agent" => {
+                user_agent = format!("{} {user_agent}", text(name, &value)?);
+                builder
+            }
             _ => return Err(unknown(name)),
         };
     }
+    let builder = builder.user_agent(user_agent);
     match agent {
         (Some(agent_id), Some(account_id)) => Ok(builder.agent_id(agent_id, account_id)),
         (None, None) => Ok(builder),
@@ -295,6 +308,25 @@ impl Defaults {
     }
 }
 
+/// What an invocation may be given. An option that is `None` was not given, but must be one of these.
+const INVOCATION: &[&str] = &[
+    "user_id",
+    "headers",
+    "content_type",
+    "accept",
+    "timeouts",
+    "retry",
+    "text_format",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "x_amzn_trace_id",
+    "mcp_session_id",
+    "mcp_protocol_version",
+    "mcp_method",
+    "mcp_name",
+];
+
 /// The options of one invocation; `defaults` becomes what holds for it.
 pub(crate) fn invocation(
     mut invoke: Invoke,
@@ -305,6 +337,9 @@ pub(crate) fn invocation(
     let mut mcp = McpHeaders::default();
     for (name, value) in options.iter() {
         let name = name.cast::<PyString>()?.to_str()?;
+        if value.is_none() && INVOCATION.contains(&name) {
+            continue;
+        }
         let string = || text(name, &value);
         invoke = match name {
             "user_id" => invoke.user_id(string()?),
@@ -341,7 +376,12 @@ fn headers(mut invoke: Invoke, value: &Bound<'_, PyAny>) -> PyResult<Invoke> {
     let items = value.call_method0("items").map_err(|_| wrong_type("headers", value, wanted))?;
     for item in items.try_iter()? {
         let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item?.extract()?;
-        invoke = invoke.header(text("headers", &name)?, text("headers", &value)?);
+        let name = text("headers", &name)?;
+        if !value.is_instance_of::<PyString>() {
+            return Err(wrong_type(&format!("headers[{name:?}]"), &value, "a str"));
+        }
+        let value = text("headers", &value)?;
+        invoke = invoke.header(name, value);
     }
     Ok(invoke)
 }
@@ -353,7 +393,11 @@ pub(crate) fn stop(
     defaults: &mut Defaults,
 ) -> PyResult<agentcore_client::StopSession> {
     for (name, value) in options.iter() {
-        stop = match name.cast::<PyString>()?.to_str()? {
+        let name = name.cast::<PyString>()?.to_str()?;
+        if value.is_none() && ["timeouts", "retry"].contains(&name) {
+            continue;
+        }
+        stop = match name {
             "timeouts" => {
                 defaults.timeouts = timeouts(defaults.timeouts, &value)?;
                 stop.timeouts(defaults.timeouts)

@@ -165,7 +165,6 @@ def test_a_local_agent_is_on_this_machine(monkeypatch):
     AgentCoreClient(ARN)
 
 
-@pytest.mark.xfail(strict=True, reason="the ARN that was given is told, although it is not called")
 def test_a_local_agent_has_no_arn(monkeypatch):
     monkeypatch.setenv("AGENTCORE_LOCAL_URL", "http://127.0.0.1:8080")
     client = AgentCoreClient(ARN)

@@ -244,7 +244,6 @@ def test_unknown_arguments_of_calls(client, local_data_plane):
     assert requests(local_data_plane) == []
 
 
-@pytest.mark.xfail(strict=True, reason="None is left out before names are looked at")
 def test_an_unknown_argument_that_is_none(client):
     with pytest.raises(TypeError, match="sesion_id"):
         client.invoke({}, sesion_id=None)
@@ -489,11 +488,11 @@ def test_mcp_headers(client, local_data_plane):
 def test_headers_that_are_refused(client, local_data_plane, headers):
     with pytest.raises(InvalidInputError) as info:
         client.invoke({}, headers=headers)
-    assert info.value.field in ("header", "headers") and info.value.delivery == "not_sent"
+    assert info.value.field == "headers" and info.value.delivery == "not_sent"
     assert requests(local_data_plane) == []
 
 
 @pytest.mark.parametrize("headers", [5, [("a", "b")], {"a": 1}, {b"a": "b"}, {"a": None}, "a: b"])
 def test_headers_of_wrong_types(client, headers):
-    with pytest.raises(TypeError, match="headers must be"):
+    with pytest.raises(TypeError, match=r"headers(\[\"a\"\])? must be"):
         client.invoke({}, headers=headers)

@@ -186,8 +186,13 @@ say(len(rung) >= 5)
     assert local_data_plane.count_posts() == 3
 
 
+@pytest.mark.parametrize(
+    "source",
+    ["map(lambda event: event.text, stream)", "stream.text_deltas()", "stream.iter_bytes()"],
+    ids=["events", "texts", "bytes"],
+)
 def test_a_stream_goes_on_after_an_exception_of_a_handler(
-    local_data_plane: LocalDataPlane,
+    local_data_plane: LocalDataPlane, source: str
 ) -> None:
     """The read was interrupted, not the stream: what comes next is what would have come."""
     out = run(
@@ -197,18 +202,20 @@ def test_a_stream_goes_on_after_an_exception_of_a_handler(
 signal.signal(signal.SIGALRM, handler)
 with make().stream({"mode": "stream", "tokens": 60, "delay_ms": 20}) as stream:
     texts, rung = [], 0
+    items = SOURCE
     signal.setitimer(signal.ITIMER_REAL, 0.05, 0.13)
     while True:
         try:
-            event = next(stream, None)
+            item = next(items, None)
         except Alarm:
             rung += 1
             continue
-        if event is None: break
-        texts.append(event.text)
+        if item is None: break
+        if isinstance(item, str): texts.append(item)
+        else: texts += [json.loads(event[6:]) for event in item.split(b"\\n\\n") if event]
     signal.setitimer(signal.ITIMER_REAL, 0)
 say(texts == [f"token{n} " for n in range(60)], rung >= 3)
-""",
+""".replace("SOURCE", source),
     )
     assert out.split() == ["True", "True"]
 

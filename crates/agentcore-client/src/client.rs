@@ -14,7 +14,7 @@ use crate::operations::Core;
 use crate::operations::invoke::Invoke;
 use crate::operations::stop::StopSession;
 use crate::protocol::arn::{self, RuntimeArn};
-use crate::protocol::endpoint::{Endpoint, EndpointOptions, Operation};
+use crate::protocol::endpoint::{Endpoint, EndpointOptions, Operation, TargetKind};
 use crate::protocol::request::{self, Payload};
 use crate::protocol::session::SessionId;
 use crate::protocol::text::TextFormat;
@@ -82,7 +82,9 @@ impl Client {
 
     /// The runtime that is called; `None` for a local agent or a whole invocation URL.
     pub fn runtime_arn(&self) -> Option<&RuntimeArn> {
-        self.core.endpoint.arn()
+        let endpoint = &self.core.endpoint;
+        // One that was given beside a local agent is not what is called.
+        endpoint.arn().filter(|_| endpoint.kind() != TargetKind::Local)
     }
 
     /// The endpoint name that is called; `None` stands for the service's `DEFAULT`.
@@ -94,7 +96,7 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("runtime_arn", &self.core.endpoint.arn())
+            .field("runtime_arn", &self.runtime_arn())
             .field("qualifier", &self.core.qualifier)
             .field("endpoint", &self.core.endpoint)
             .field("auth", &self.core.authorizer.kind())

@@ -287,6 +287,11 @@ impl AttemptLoop {
         self.state = State::Done(Box::new(Ok(())));
     }
 
+    /// The tries before the one that was answered.
+    pub(crate) fn into_attempts(self) -> Vec<Attempt> {
+        self.attempts
+    }
+
     /// The attempt failed. `skewed`: the service's clock explains it and was taken over.
     pub(crate) fn failed(&mut self, error: Error, now: Instant, skewed: bool) {
         let pause = self.pause_before_the_next(&error, now, skewed);

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use agentcore_client::Result;
 
-use crate::failure::Failure;
+use crate::failure::{Closed, Failure};
 use crate::scope::{Question, Scope};
 
 type Pinned<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
@@ -43,7 +43,7 @@ impl<T> Call<T> {
     /// Gives it a turn. A panic inside becomes a [`Failure`].
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turn<T>> {
         let Some(future) = &mut self.future else {
-            return Poll::Ready(Turn::Done(Err(Failure::Closed("the call is over"))));
+            return Poll::Ready(Turn::Done(Err(Failure::Closed(Closed::Call))));
         };
         let polled = self.scope.run(|| catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))));
         let done = match polled {

@@ -6,13 +6,26 @@ use std::fmt;
 
 use agentcore_client::{Delivery, Error, ErrorKind};
 
+/// What was closed.
+#[derive(Debug)]
+pub enum Closed {
+    /// The client, before a call began.
+    Client,
+    /// The call, which is over.
+    Call,
+    /// A stream, in this session.
+    Stream(String),
+    /// A stream that a parent process goes on reading.
+    InParent,
+}
+
 /// Why a call or a read failed.
 #[derive(Debug)]
 pub enum Failure {
     /// The core's own error.
     Core(Error),
-    /// The client or the stream was closed, by this process or because another one forked off.
-    Closed(&'static str),
+    /// What was closed, or belongs to the process that this one was forked off from.
+    Closed(Closed),
     /// The system refused what a call needs before it can begin, such as a descriptor.
     System(String),
     /// A bug: the core panicked with this message.
@@ -42,8 +55,20 @@ impl Failure {
     pub fn delivery(&self) -> Delivery {
         match self {
             Self::Core(error) => error.delivery(),
-            Self::Closed(_) | Self::System(_) => Delivery::NotSent,
+            Self::Closed(Closed::Client) | Self::System(_) => Delivery::NotSent,
+            // Its answer had begun.
+            Self::Closed(Closed::Stream(_) | Closed::InParent) => Delivery::Accepted,
+            Self::Closed(Closed::Call) => Delivery::Unknown,
             Self::Panicked(_) => Delivery::Unknown,
+        }
+    }
+
+    /// The runtime session, to go on or to stop it.
+    pub fn session_id(&self) -> Option<&str> {
+        match self {
+            Self::Core(error) => error.session_id(),
+            Self::Closed(Closed::Stream(session)) => Some(session),
+            _ => None,
         }
     }
 
@@ -60,7 +85,15 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Core(error) => error.fmt(f),
-            Self::Closed(what) => f.write_str(what),
+            Self::Closed(Closed::Client) => f.write_str("the client was closed; make a new one"),
+            Self::Closed(Closed::Call) => f.write_str("the call is over"),
+            Self::Closed(Closed::Stream(session)) => write!(
+                f,
+                "the stream was closed; the agent may go on (session {session}, delivery accepted)"
+            ),
+            Self::Closed(Closed::InParent) => f.write_str(
+                "the stream was opened before this process was forked off; it goes on in the parent",
+            ),
             Self::System(what) => f.write_str(what),
             Self::Panicked(said) => {
                 write!(f, "a bug in agentcore-client, please report it: {said}")

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use agentcore_client::{AgentEvent, AgentStream, Bytes, BytesStream, StreamEnd};
 use futures::Stream;
 
-use crate::failure::Failure;
+use crate::failure::{Closed, Failure};
 use crate::scope::Scope;
 
 /// Events handed over at a time are at most so many …
@@ -68,8 +68,6 @@ pub enum Batch<T> {
     /// It broke, or was closed.
     Failed(Failure),
 }
-
-const CLOSED: &str = "the stream was closed";
 
 impl Feed {
     /// Takes a stream over.
@@ -146,8 +144,11 @@ impl Feed {
         size: impl Fn(&T) -> usize,
     ) -> Poll<Batch<T>> {
         let mut inner = self.lock();
-        let polled =
-            self.scope.run(|| catch_unwind(AssertUnwindSafe(|| inner.poll_items(cx, poll, size))));
+        let polled = self.scope.run(|| {
+            catch_unwind(AssertUnwindSafe(|| {
+                inner.poll_items(&self.head.session_id, cx, poll, size)
+            }))
+        });
         polled.unwrap_or_else(|panic| {
             inner.finish(StreamEnd::ProtocolError);
             Poll::Ready(Batch::Failed(Failure::panicked(panic.as_ref())))
@@ -158,13 +159,15 @@ impl Feed {
 impl Inner {
     fn poll_items<T>(
         &mut self,
+        session: &str,
         cx: &mut Context<'_>,
         mut poll: impl FnMut(&mut Source, &mut Context<'_>) -> Poll<Option<agentcore_client::Result<T>>>,
         size: impl Fn(&T) -> usize,
     ) -> Poll<Batch<T>> {
         match self.end {
             Some(StreamEnd::Closed) => {
-                return Poll::Ready(Batch::Failed(Failure::Closed(CLOSED)));
+                let closed = Closed::Stream(session.to_owned());
+                return Poll::Ready(Batch::Failed(Failure::Closed(closed)));
             }
             Some(_) => return Poll::Ready(Batch::End),
             None => {}

@@ -22,7 +22,7 @@ mod provider;
 pub use background::Background;
 pub use call::{Call, Turn};
 pub use engine::{Engine, Owned};
-pub use failure::Failure;
+pub use failure::{Closed, Failure};
 pub use feed::{Batch, Feed, Head, Reading};
 pub use group::Group;
 pub use lanes::{Lane, Lease};

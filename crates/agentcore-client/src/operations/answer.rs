@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::Answer;
 use crate::config::Timeouts;
-use crate::error::{Delivery, Error, ErrorKind, Limit, StreamEnd};
+use crate::error::{Attempt, Delivery, Error, ErrorKind, Limit, StreamEnd};
 use crate::protocol::headers;
 use crate::protocol::session::SessionId;
 use crate::transport::{Body, BodyError};
@@ -104,6 +104,8 @@ pub(crate) struct Receiver {
     limit: u64,
     idle: Duration,
     total: Duration,
+    /// The tries before this answer.
+    attempts: Vec<Attempt>,
     /// Events that the layer above has handed over; they are named in errors.
     pub(crate) events: u64,
     pub(crate) bytes: u64,
@@ -112,7 +114,7 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn new(answer: Answer, timeouts: &Timeouts, limit: u64) -> Self {
-        let Answer { status, headers, body, session_id, started, end } = answer;
+        let Answer { status, headers, body, session_id, started, end, attempts } = answer;
         let total =
             end.map_or(Duration::ZERO, |end: Instant| end.saturating_duration_since(started));
         Self {
@@ -121,6 +123,7 @@ impl Receiver {
             limit,
             idle: timeouts.idle.unwrap_or_default(),
             total,
+            attempts,
             events: 0,
             bytes: 0,
             end: None,
@@ -188,8 +191,11 @@ impl Receiver {
     /// Ends the answer, closes its connection and completes the error.
     pub(crate) fn fail(&mut self, end: StreamEnd, error: Error) -> Error {
         self.close_as(end);
+        let error = error.with_status(self.head.status.as_u16());
+        let mut attempts = std::mem::take(&mut self.attempts);
+        attempts.push(error.to_attempt(None));
         error
-            .with_status(self.head.status.as_u16())
+            .with_attempts(attempts)
             .with_request_id(self.head.request_id().map(str::to_owned))
             .with_seen(self.events, self.bytes)
             .for_session(self.head.session_id.as_str())

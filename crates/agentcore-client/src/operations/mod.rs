@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 
 use crate::auth::{Authorization, Authorizer};
 use crate::config::{Limits, Timeouts, due};
-use crate::error::{Delivery, Error, ErrorKind, Limit, Result};
+use crate::error::{Attempt, Delivery, Error, ErrorKind, Limit, Result};
 use crate::protocol::endpoint::{Endpoint, Operation};
 use crate::protocol::headers;
 use crate::protocol::request::Target;
@@ -99,6 +99,8 @@ pub(crate) struct Answer {
     pub(crate) session_id: SessionId,
     pub(crate) started: Instant,
     pub(crate) end: Option<Instant>,
+    /// The tries before this answer.
+    pub(crate) attempts: Vec<Attempt>,
 }
 
 impl Core {
@@ -182,7 +184,9 @@ impl Core {
             .filter(|id| *id != call.session.as_str())
             .and_then(|id| SessionId::local(id).ok())
             .unwrap_or_else(|| call.session.clone());
-        Ok(Answer { status: parts.status, headers: parts.headers, body, session_id, started, end })
+        let attempts = calls.into_attempts();
+        let (status, headers) = (parts.status, parts.headers);
+        Ok(Answer { status, headers, body, session_id, started, end, attempts })
     }
 
     /// Credentials or a token, within the limit.
@@ -290,15 +294,16 @@ impl Core {
         let host = self.endpoint.host_header().to_str().unwrap_or("the host");
         match error {
             SendError::Refused(error) => error,
-            SendError::Connect(cause) => Error::new(
-                ErrorKind::Connect,
-                Delivery::NotSent,
-                format!(
-                    "no connection to {host}: {}; nothing was sent. Check the region, the network's way there (NAT, VPC endpoint, security group), the proxy and the CA bundle",
-                    innermost(cause.as_ref())
-                ),
-            )
-            .with_source(cause),
+            SendError::Connect(cause) => {
+                let advice = if self.endpoint.is_loopback() {
+                    "Is the local agent or data plane running, and on this port?"
+                } else {
+                    "Check the region, the network's way there (NAT, VPC endpoint, security group), the proxy and the CA bundle"
+                };
+                let why = innermost(cause.as_ref());
+                let message = format!("no connection to {host}: {why}; nothing was sent. {advice}");
+                Error::new(ErrorKind::Connect, Delivery::NotSent, message).with_source(cause)
+            }
             SendError::Timeout { limit, sent } => {
                 let after = match limit {
                     Limit::Connect => call.timeouts.connect,

@@ -109,7 +109,7 @@ impl SessionId {
         Err(Error::invalid(
             FIELD,
             shape::of(id),
-            "needs 33 to 100 letters, digits, hyphens or underscores, the first a letter or digit; SessionId::derive makes one from your own keys, SessionId::generate a random one",
+            "needs 33 to 100 letters, digits, hyphens or underscores, the first a letter or digit; `derive` of SessionId makes one from your own keys, `generate` a random one",
         ))
     }
 
