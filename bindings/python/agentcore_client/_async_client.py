@@ -9,17 +9,17 @@ from ._async_stream import AsyncAgentStream, StreamRequest
 from ._client import BaseClient
 from ._errors import AgentCoreError, CredentialsError
 from ._logging import emit
-from ._loop import running
+from ._loop import LoopQueue, running
 from ._options import encode_payload
 from ._response import InvokeResponse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sys
-    from asyncio import Task
+    from asyncio import AbstractEventLoop, Task
     from collections.abc import Callable
     from types import TracebackType
-    from typing import Any
+    from typing import Any, TypeVar
 
     from .types import InvokeOptions, Payload, StopOptions, StreamOptions
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         from typing import Self, Unpack
     else:
         from typing_extensions import Self, Unpack
+
+    Outcome = TypeVar("Outcome", _native.Response, _native.Stream, bool)
 
 
 class AsyncAgentCoreClient(BaseClient):
@@ -45,13 +47,10 @@ class AsyncAgentCoreClient(BaseClient):
         self, payload: Payload, *, session_id: str | None = None, **options: Unpack[InvokeOptions]
     ) -> InvokeResponse:
         """Asks the agent and waits for the whole answer. See `AgentCoreClient.invoke`."""
-        given = self._invocation(options)
-        encoded = encode_payload(payload)
-        done = await self._finish(
-            lambda queue: self._native.start_invoke(queue, encoded, session_id, given)
-        )
-        assert isinstance(done, _native.Response)
-        return InvokeResponse(done)
+        given = self._prepared(options)
+        loop, queue = running()
+        call = self._native.start_invoke(queue.native, encode_payload(payload), session_id, given)
+        return InvokeResponse(await self._finish(call, loop, queue))
 
     def stream(
         self, payload: Payload, *, session_id: str | None = None, **options: Unpack[StreamOptions]
@@ -60,68 +59,86 @@ class AsyncAgentCoreClient(BaseClient):
 
         Await it for an `AsyncAgentStream`, or enter it: `async with client.stream(…) as stream`.
         """
-        return StreamRequest(lambda: self._open(payload, session_id, dict(options)))
+        return StreamRequest(lambda: self._open(payload, session_id, options))
 
     async def _open(
-        self, payload: Payload, session_id: str | None, options: dict[str, object]
+        self, payload: Payload, session_id: str | None, options: StreamOptions
     ) -> AsyncAgentStream:
+        options = options.copy()
         stop = self._stop_quietly if options.pop("stop_on_close", False) else None
-        given = self._invocation(options)
-        encoded = encode_payload(payload)
-        done = await self._finish(
-            lambda queue: self._native.start_stream(queue, encoded, session_id, given)
-        )
-        assert isinstance(done, _native.Stream)
-        return AsyncAgentStream(done, stop)
+        given = self._prepared(options)
+        loop, queue = running()
+        call = self._native.start_stream(queue.native, encode_payload(payload), session_id, given)
+        return AsyncAgentStream(await self._finish(call, loop, queue), stop)
 
     async def stop_session(self, session_id: str, **options: Unpack[StopOptions]) -> None:
         """Ends a session. See `AgentCoreClient.stop_session`."""
-        given = self._stop(options)
-        await self._finish(lambda queue: self._native.start_stop_session(queue, session_id, given))
+        if self._provider is not None:
+            self._provider.refuse_recursion()
+        loop, queue = running()
+        call = self._native.start_stop_session(queue.native, session_id, dict(options))
+        await self._finish(call, loop, queue)
 
     async def aclose(self) -> None:
         """Closes idle connections and open streams, at once; also those of siblings."""
         self.close()
 
     async def _finish(
-        self, start: Callable[[_native.ReadyQueue], _native.PendingCall]
-    ) -> _native.Response | _native.Stream | bool:
-        """Polls a call whenever it is worth it, and has its questions answered."""
-        loop, queue = running()
-        call = start(queue.native)
-        question: _native.Question | None = None
-        asking: Task[Any] | None = None
-        cause: BaseException | None = None
+        self,
+        call: _native.PendingCall[Outcome],
+        loop: AbstractEventLoop,
+        queue: LoopQueue,
+    ) -> Outcome:
+        """Polls a call whenever it is worth it."""
         try:
             while True:
                 done = call.poll()
-                if isinstance(done, _native.Question):
-                    assert self._provider is not None
-                    question, cause = done, None
-                    if self._provider.needs_no_io():
-                        cause = _answer(question, self._provider.ask)
-                        continue
-                    asking = loop.create_task(self._provider.ask_in(loop))
-                elif done is not None:
+                if done is None:
+                    await queue.wait(loop, call.token)
+                elif isinstance(done, _native.Question):
+                    return await self._finish_asking(call, done, loop, queue)
+                else:
                     return done
-                ready = queue.wait(loop, call.token)
-                if asking is None:
-                    await ready
-                    continue
-                # A call does not wait for its provider any longer than its time limits allow.
-                await wait((asking, ready), return_when=FIRST_COMPLETED)
-                if asking.done():
-                    assert question is not None
-                    queue.forget(call.token)
-                    cause = _answer(question, asking.result)
-                    asking = None
-        except CredentialsError as error:
-            if cause is not None:
-                error.__cause__ = cause
-            raise
         except BaseException:
             queue.forget(call.token)
             call.abort()
+            raise
+
+    async def _finish_asking(
+        self,
+        call: _native.PendingCall[Outcome],
+        question: _native.Question,
+        loop: AbstractEventLoop,
+        queue: LoopQueue,
+    ) -> Outcome:
+        """The same for a call that has its provider asked."""
+        assert self._provider is not None
+        asking: Task[Any] | None = None
+        cause: BaseException | None = None
+        done: _native.Question | Outcome | None = question
+        try:
+            while True:
+                if isinstance(done, _native.Question):
+                    question, cause = done, None
+                    if self._provider.needs_no_io():
+                        cause = _answer(question, self._provider.ask)
+                    else:
+                        asking = loop.create_task(self._provider.ask_in(loop))
+                elif done is not None:
+                    return done
+                elif asking is None:
+                    await queue.wait(loop, call.token)
+                else:
+                    # A call does not wait for its provider longer than its time limits allow.
+                    ready = queue.wait(loop, call.token)
+                    await wait((asking, ready), return_when=FIRST_COMPLETED)
+                if asking is not None and asking.done():
+                    cause = _answer(question, asking.result)
+                    asking = None
+                done = call.poll()
+        except CredentialsError as error:
+            if cause is not None:
+                error.__cause__ = cause
             raise
         finally:
             if asking is not None:

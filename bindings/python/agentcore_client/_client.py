@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from sys import modules
+
 from . import _native
 from ._auth import native_auth
 from ._errors import AgentCoreError
 from ._ids import RuntimeArn
 from ._logging import emit
-from ._options import encode_payload, native_options
+from ._options import encode_payload
 from ._response import InvokeResponse
 from ._stream import AgentStream
 from ._trace import add_current_trace
@@ -15,7 +17,7 @@ from ._trace import add_current_trace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sys
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from os import PathLike
     from types import TracebackType
     from typing import Any
@@ -108,7 +110,7 @@ class BaseClient:
             "proxy": proxy,
             "user_agent": user_agent,
         }
-        self._native = _native.Client(runtime_arn, auth, native_options(_given(options)))
+        self._native = _native.Client(runtime_arn, auth, _given(options))
 
     @property
     def runtime_arn(self) -> RuntimeArn | None:
@@ -147,7 +149,7 @@ class BaseClient:
             "text_format": text_format,
         }
         sibling = type(self).__new__(type(self))
-        sibling._native = self._native.sibling(native_options(_given(options)))
+        sibling._native = self._native.sibling(_given(options))
         sibling._provider = self._provider
         sibling._propagate_baggage = self._propagate_baggage
         return sibling
@@ -160,17 +162,15 @@ class BaseClient:
         """
         self._native.close()
 
-    def _invocation(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def _prepared(self, options: Any) -> dict[str, Any]:
+        """The options of a call, with what holds for every call."""
         if self._provider is not None:
             self._provider.refuse_recursion()
-        given = native_options(options) if options else {}
-        add_current_trace(given, self._propagate_baggage)
+        # Where nobody has imported OpenTelemetry, there is no current span.
+        if "opentelemetry.trace" in modules:
+            add_current_trace(options, self._propagate_baggage)
+        given: dict[str, Any] = options
         return given
-
-    def _stop(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        if self._provider is not None:
-            self._provider.refuse_recursion()
-        return native_options(options)
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -248,7 +248,7 @@ class AgentCoreClient(BaseClient):
             AgentCoreError: Of every kind; an error that the agent reports inside its stream is one,
                 too. `delivery` says whether the agent may have run.
         """
-        given = self._invocation(options)
+        given = self._prepared(options)
         return InvokeResponse(self._native.invoke(encode_payload(payload), session_id, given))
 
     def stream(
@@ -265,9 +265,8 @@ class AgentCoreClient(BaseClient):
         Raises:
             AgentCoreError: As `invoke`; what goes wrong after the head comes out of the stream.
         """
-        given: dict[str, Any] = dict(options)
-        stop = self._stop_quietly if given.pop("stop_on_close", False) else None
-        given = self._invocation(given)
+        stop = self._stop_quietly if options.pop("stop_on_close", False) else None
+        given = self._prepared(options)
         native = self._native.stream(encode_payload(payload), session_id, given)
         return AgentStream(native, stop)
 
@@ -282,7 +281,9 @@ class AgentCoreClient(BaseClient):
             ResourceNotFoundException: If no such session runs, or no longer.
             AgentCoreError: As `invoke`.
         """
-        self._native.stop_session(session_id, self._stop(options))
+        if self._provider is not None:
+            self._provider.refuse_recursion()
+        self._native.stop_session(session_id, dict(options))
 
     def _stop_quietly(self, session_id: str) -> None:
         """The stop behind a stream that was closed: whoever closes it must not fail over that."""

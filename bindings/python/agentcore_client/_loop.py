@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from asyncio import AbstractEventLoop, Future, Task, get_running_loop
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from . import _native
 
@@ -13,11 +13,10 @@ from . import _native
 class LoopQueue:
     """What one event loop waits for."""
 
-    __slots__ = ("__weakref__", "_process", "_waiting", "_watch", "native")
+    __slots__ = ("_waiting", "_watch", "native")
 
-    def __init__(self, loop: AbstractEventLoop, process: int) -> None:
+    def __init__(self, loop: AbstractEventLoop) -> None:
         self.native = _native.ReadyQueue()
-        self._process = process
         self._waiting: dict[int, Future[None]] = {}
         self._watch: Task[None] | None = None
         try:
@@ -28,7 +27,8 @@ class LoopQueue:
 
     def wait(self, loop: AbstractEventLoop, token: int) -> Future[None]:
         """Done when this token is worth polling again."""
-        future = loop.create_future()
+        # What `loop.create_future` does in the end.
+        future: Future[None] = Future(loop=loop)
         self._waiting[token] = future
         return future
 
@@ -55,25 +55,41 @@ class LoopQueue:
             # The descriptor belongs to the native queue.
             bell.detach()
 
-    def is_of(self, process: int) -> bool:
-        """Whether this process made it; a forked child must leave its parent's alone."""
-        return self._process == process
 
-
-_QUEUES: WeakKeyDictionary[AbstractEventLoop, LoopQueue] = WeakKeyDictionary()
+_queues: WeakKeyDictionary[AbstractEventLoop, LoopQueue] = WeakKeyDictionary()
+# The one that was asked for last, which nearly always is the one that is asked for next.
+_latest: tuple[ref[AbstractEventLoop], LoopQueue] | None = None
 
 
 def running() -> tuple[AbstractEventLoop, LoopQueue]:
     """The running event loop and its queue."""
     loop = get_running_loop()
-    queue = _QUEUES.get(loop)
-    process = os.getpid()
-    if queue is None or not queue.is_of(process):
+    latest = _latest
+    if latest is not None and latest[0]() is loop:
+        return loop, latest[1]
+    return loop, _find(loop)
+
+
+def _find(loop: AbstractEventLoop) -> LoopQueue:
+    global _latest
+    queue = _queues.get(loop)
+    if queue is None:
         # A closed loop's queue may hold futures that hold the loop. Other threads have loops, too:
         # the list of them is taken in one go, and what is gone from it is gone.
-        for known in _QUEUES.keyrefs():
+        for known in _queues.keyrefs():
             old = known()
             if old is not None and old.is_closed():
-                _QUEUES.pop(old, None)
-        queue = _QUEUES[loop] = LoopQueue(loop, process)
-    return loop, queue
+                _queues.pop(old, None)
+        queue = _queues[loop] = LoopQueue(loop)
+    _latest = ref(loop), queue
+    return queue
+
+
+def _forked() -> None:
+    """A forked child must leave its parent's queues alone."""
+    global _latest, _queues
+    _latest, _queues = None, WeakKeyDictionary()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

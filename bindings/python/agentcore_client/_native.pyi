@@ -1,6 +1,6 @@
 """The native module. Private: import from `agentcore_client`."""
 
-from typing import Any, final
+from typing import Any, Generic, TypeVar, final
 
 from .types import StreamEnd
 
@@ -20,6 +20,8 @@ __all__ = [
     "parse_runtime_arn",
     "runtime_arn_of_agent",
 ]
+
+_Outcome = TypeVar("_Outcome")
 
 __version__: str
 
@@ -72,24 +74,24 @@ class Client:
         payload: bytes | str,
         session: str | None,
         options: dict[str, Any],
-    ) -> PendingCall: ...
+    ) -> PendingCall[Response]: ...
     def start_stream(
         self,
         queue: ReadyQueue,
         payload: bytes | str,
         session: str | None,
         options: dict[str, Any],
-    ) -> PendingCall: ...
+    ) -> PendingCall[Stream]: ...
     def start_stop_session(
         self, queue: ReadyQueue, session: str, options: dict[str, Any]
-    ) -> PendingCall: ...
+    ) -> PendingCall[bool]: ...
     def _panic(self) -> None: ...
 
 @final
-class PendingCall:
+class PendingCall(Generic[_Outcome]):
     @property
     def token(self) -> int: ...
-    def poll(self) -> Question | Response | Stream | bool | None: ...
+    def poll(self) -> Question | _Outcome | None: ...
     def abort(self) -> None: ...
 
 @final

@@ -6,7 +6,6 @@ from ._errors import refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime, timedelta
     from json import JSONEncoder
     from typing import Any, Final
@@ -137,25 +136,6 @@ def _point_in_time(name: str, at: object) -> float | None:
     if getattr(at, "tzinfo", None) is None:
         raise refused(name, "a datetime without a time zone", "must be aware")
     return float(timestamp())
-
-
-def _given(
-    name: str, value: Timeouts | Limits, cls: type[Timeouts] | type[Limits]
-) -> Mapping[str, float | None]:
-    if not isinstance(value, cls):
-        raise TypeError(f"{name} must be {cls.__name__}, not {type(value).__name__}")
-    return value._given
-
-
-def native_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with limits as plain dicts."""
-    given = dict(options)
-    timeouts, limits = given.get("timeouts"), given.get("limits")
-    if timeouts is not None:
-        given["timeouts"] = _given("timeouts", timeouts, Timeouts)
-    if limits is not None:
-        given["limits"] = _given("limits", limits, Limits)
-    return given
 
 
 def _json_encoder() -> JSONEncoder:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -17,9 +15,6 @@ def add_current_trace(options: dict[str, Any], propagate_baggage: bool) -> None:
 
     Baggage often holds user data, so it is only sent where that was asked for.
     """
-    # Where nobody has imported it, there is no current span.
-    if "opentelemetry.trace" not in sys.modules:
-        return
     carrier: dict[str, str] = {}
     if not any(
         options.get(name) is not None for name in ("traceparent", "tracestate", "x_amzn_trace_id")

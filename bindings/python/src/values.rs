@@ -80,10 +80,18 @@ pub(crate) fn time(name: &str, value: &Bound<'_, PyAny>) -> PyResult<SystemTime>
         .ok_or_else(|| refused(value.py(), name, "no point in time", "must be after 1970"))
 }
 
-/// `Timeouts` as a dict of what was given, over the ones that hold otherwise.
-pub(crate) fn timeouts(base: Timeouts, given: &Bound<'_, PyAny>) -> PyResult<Timeouts> {
+/// What an object of this Python class was given, as a dict.
+fn given<'py>(class: &str, name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+    if value.get_type().name()?.to_str()? != class {
+        return Err(wrong_type(name, value, class));
+    }
+    Ok(value.getattr("_given")?.cast_into()?)
+}
+
+/// `Timeouts` over the ones that hold otherwise.
+pub(crate) fn timeouts(base: Timeouts, value: &Bound<'_, PyAny>) -> PyResult<Timeouts> {
     let mut timeouts = base;
-    let given = given.cast::<PyDict>().map_err(|_| wrong_type("timeouts", given, "Timeouts"))?;
+    let given = given("Timeouts", "timeouts", value)?;
     for (name, value) in given.iter() {
         let name = name.cast::<PyString>()?.to_str()?;
         let field = format!("timeouts.{name}");
@@ -108,9 +116,9 @@ pub(crate) fn timeouts(base: Timeouts, given: &Bound<'_, PyAny>) -> PyResult<Tim
     Ok(timeouts)
 }
 
-fn limits(base: Limits, given: &Bound<'_, PyAny>) -> PyResult<Limits> {
+fn limits(base: Limits, value: &Bound<'_, PyAny>) -> PyResult<Limits> {
     let mut limits = base;
-    let given = given.cast::<PyDict>().map_err(|_| wrong_type("limits", given, "Limits"))?;
+    let given = given("Limits", "limits", value)?;
     for (name, value) in given.iter() {
         let name = name.cast::<PyString>()?.to_str()?;
         let field = format!("limits.{name}");
