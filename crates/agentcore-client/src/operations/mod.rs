@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 
 use crate::auth::{Authorization, Authorizer};
@@ -81,6 +82,9 @@ fn total(started: Instant, end: Option<Instant>) -> Duration {
     end.map_or(Duration::ZERO, |end| end.saturating_duration_since(started))
 }
 
+/// A request on its way.
+type Sending = BoxFuture<'static, std::result::Result<Response<Body>, SendError>>;
+
 /// What one call brings along.
 pub(crate) struct Call<'a> {
     pub(crate) timeouts: Timeouts,
@@ -142,7 +146,11 @@ impl Core {
                         Some(first) => first,
                         None => build()?,
                     };
-                    match self.attempt(&call, next, &authorization, started, end).await {
+                    let attempt = match self.send(&call, next, &authorization, started, end) {
+                        Ok((sent, skew)) => self.attempt(&call, sent, skew, started, end).await,
+                        Err(error) => Err((error, false)),
+                    };
+                    match attempt {
                         Ok(response) => {
                             answer = Some(response);
                             calls.answered();
@@ -210,33 +218,41 @@ impl Core {
         })
     }
 
-    /// One attempt. The flag says that the service's clock explains the failure.
-    async fn attempt(
+    /// Signs a request and hands it over; also gives the clock's correction that it was signed with.
+    fn send(
         &self,
         call: &Call<'_>,
         mut request: Request<Bytes>,
         authorization: &Authorization,
         started: Instant,
         end: Option<Instant>,
-    ) -> Result<Response<Body>, (Error, bool)> {
-        let plain = |error| (error, false);
+    ) -> Result<(Sending, i64)> {
         if end.is_some_and(|end| Instant::now() >= end) {
             let total = total(started, end);
-            return Err(plain(Error::timeout(Limit::Total, total, Delivery::NotSent)));
+            return Err(Error::timeout(Limit::Total, total, Delivery::NotSent));
         }
         // Calls side by side may correct the clock meanwhile: this attempt answers for its own.
         let skew = self.shared.skew.load(Ordering::Relaxed);
-        self.authorizer
-            .apply(authorization, &mut request, &self.region, now_ahead_by(skew))
-            .map_err(plain)?;
+        self.authorizer.apply(authorization, &mut request, &self.region, now_ahead_by(skew))?;
         let limits = SendLimits {
             connect: call.timeouts.connect,
             first_byte: call.timeouts.first_byte,
             end,
         };
-        let mut response = self
-            .transport
-            .send(request, limits)
+        Ok((self.transport.send(request, limits), skew))
+    }
+
+    /// One attempt. The flag says that the service's clock explains the failure.
+    async fn attempt(
+        &self,
+        call: &Call<'_>,
+        sending: Sending,
+        skew: i64,
+        started: Instant,
+        end: Option<Instant>,
+    ) -> Result<Response<Body>, (Error, bool)> {
+        let plain = |error| (error, false);
+        let mut response = sending
             .await
             .map_err(|error| plain(self.not_answered(error, call, total(started, end))))?;
         let status = response.status();

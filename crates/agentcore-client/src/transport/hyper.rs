@@ -45,7 +45,18 @@ impl HttpService for HyperService {
         request: Request<Bytes>,
         limits: SendLimits,
     ) -> BoxFuture<'static, Result<Response<Body>, SendError>> {
-        send(Arc::clone(&self.0), request, limits).boxed()
+        let uri = request.uri().clone();
+        let target = match (uri.scheme(), uri.authority()) {
+            (Some(scheme), Some(authority)) => {
+                Target { tls: *scheme == Scheme::HTTPS, authority: authority.clone() }
+            }
+            _ => {
+                let error = Error::invalid("url", "no scheme or host", "must be absolute");
+                return std::future::ready(Err(SendError::Refused(error))).boxed();
+            }
+        };
+        let request = in_origin_form(request, &uri);
+        send(Arc::clone(&self.0), uri, target, request, limits).boxed()
     }
 
     fn close_idle(&self) {
@@ -61,24 +72,12 @@ enum Failed {
 
 async fn send(
     shared: Arc<Shared>,
-    request: Request<Bytes>,
+    uri: Uri,
+    target: Target,
+    mut request: Request<Full<Bytes>>,
     limits: SendLimits,
 ) -> Result<Response<Body>, SendError> {
-    let uri = request.uri().clone();
-    let target = match (uri.scheme(), uri.authority()) {
-        (Some(scheme), Some(authority)) => {
-            Target { tls: *scheme == Scheme::HTTPS, authority: authority.clone() }
-        }
-        _ => {
-            return Err(SendError::Refused(Error::invalid(
-                "url",
-                "no scheme or host",
-                "must be absolute",
-            )));
-        }
-    };
     let pool = &shared.pool;
-    let mut request = in_origin_form(request, &uri);
     while let Some(conn) = pool.take(&target) {
         match exchange(pool, conn, request, &limits).await {
             Ok(answer) => return Ok(answer),
