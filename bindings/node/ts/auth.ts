@@ -40,7 +40,10 @@ export class Provider {
   }
 
   async #given(): Promise<unknown> {
-    asking ??= new (require("node:async_hooks") as AsyncHooks).AsyncLocalStorage();
+    if (asking === undefined) {
+      const hooks = require("node:async_hooks") as typeof import("node:async_hooks");
+      asking = new hooks.AsyncLocalStorage();
+    }
     const store = asking;
     underWay += 1;
     try {
@@ -53,8 +56,6 @@ export class Provider {
     }
   }
 }
-
-type AsyncHooks = typeof import("node:async_hooks");
 
 /** The providers that are being asked for the code that runs right now. */
 let asking: AsyncLocalStorage<ReadonlySet<Provider>> | undefined;

@@ -5,6 +5,7 @@ import type { Provider } from "./auth.js";
 import { type Caller, CredentialsError, fromNative, isFailure } from "./errors.js";
 import { loop } from "./loop.js";
 import { type Failure, native, type PendingCall, type Response, type Stream } from "./native.js";
+import { offAbort, onAbort } from "./signal.js";
 
 type Outcome = Response | Stream | true;
 
@@ -50,7 +51,7 @@ export function finish<T extends Outcome>(
           outcome = call.poll();
         }
       } catch (error) {
-        signal?.removeEventListener("abort", abort);
+        if (signal !== undefined) offAbort(signal, abort);
         reject(error);
         return;
       }
@@ -58,7 +59,7 @@ export function finish<T extends Outcome>(
         loop.wait(token, poll);
         return;
       }
-      signal?.removeEventListener("abort", abort);
+      if (signal !== undefined) offAbort(signal, abort);
       if (isFailure(outcome)) {
         const error = fromNative(outcome, caller);
         if (cause !== undefined && error instanceof CredentialsError) error.cause = cause;
@@ -68,7 +69,7 @@ export function finish<T extends Outcome>(
       }
     };
 
-    signal?.addEventListener("abort", abort, { once: true });
+    if (signal !== undefined) onAbort(signal, abort);
     poll();
   });
 }

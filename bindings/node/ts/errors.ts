@@ -250,6 +250,7 @@ export function callerOf(below: (...args: never[]) => unknown): Caller {
 const CORE_NAMES =
   /\b(?:timeouts\.first_byte|(?:account|agent|session|user|trace|mcp_session|x_amzn_trace)_id|SessionId::\w+|RuntimeArn::\w+|allow_http_hosts?|bearer_token|ca_bundle|content_type|endpoint_url|invocation_url|local_url|mcp_method|mcp_name|mcp_protocol_version|runtime_arn|stop_on_close|stop_session|text_format|use_dualstack|use_fips|user_agent|with_options)\b/g;
 const GROUPED: Readonly<Record<string, string>> = {
+  header: "headers",
   traceparent: "trace.traceparent",
   tracestate: "trace.tracestate",
   baggage: "trace.baggage",
@@ -274,7 +275,11 @@ export function fromNative(failure: Failure, caller?: Caller, cause?: unknown): 
   const ofCode = BY_SERVICE_CODE.get(failure.serviceCode ?? "");
   // A code is only believed where its class is one of the kind: an agent may say what it likes.
   const of = ofCode !== undefined && ofCode.prototype instanceof ofKind ? ofCode : ofKind;
-  const error = new of(message.replace(CORE_NAMES, camel), {
+  const told =
+    field !== undefined && message.startsWith(`${field}:`)
+      ? camel(field) + message.slice(field.length)
+      : message;
+  const error = new of(told.replace(CORE_NAMES, camel), {
     ...(members as ErrorMembers),
     ...(field === undefined ? {} : { field: camel(field) }),
     cause: cause ?? (beneath === undefined ? undefined : new Error(beneath)),

@@ -114,12 +114,9 @@ export class RuntimeArn {
   /** @throws {@link InvalidInputError} for anything else than such an ARN. */
   constructor(arn: string);
   /** @internal */
-  constructor(arn: Arn);
-  constructor(arn: string | Arn) {
-    const parts =
-      typeof arn === "object" && arn !== null
-        ? arn
-        : orThrow(native.parseRuntimeArn(text("runtimeArn", arn)));
+  constructor(arn: string, parts: Arn);
+  constructor(arn: string, known?: Arn) {
+    const parts = known ?? orThrow(native.parseRuntimeArn(text("runtimeArn", arn)));
     this.#arn = parts.arn;
     this.partition = parts.partition;
     this.region = parts.region;
@@ -130,15 +127,14 @@ export class RuntimeArn {
 
   /** The ARN of an agent id in an account and a region. */
   static fromAgentId(agentId: string, accountId: string, region: string): RuntimeArn {
-    return new RuntimeArn(
-      orThrow(
-        native.runtimeArnOfAgent(
-          text("agentId", agentId),
-          text("accountId", accountId),
-          text("region", region),
-        ),
+    const arn = orThrow(
+      native.runtimeArnOfAgent(
+        text("agentId", agentId),
+        text("accountId", accountId),
+        text("region", region),
       ),
     );
+    return new RuntimeArn(arn.arn, arn);
   }
 
   /** The ARN itself. */

@@ -7,6 +7,7 @@ import { type AgentEvent, cut, words } from "./event.js";
 import { loop } from "./loop.js";
 import type { Failure, Stream } from "./native.js";
 import { Head, type StreamEnd } from "./response.js";
+import { offAbort, onAbort } from "./signal.js";
 
 const CLOSED = "the stream was closed";
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
@@ -45,7 +46,7 @@ class Source {
       // A signal may live as long as the process; it must not keep what nobody reads any more.
       const weak = new WeakRef(this);
       this.#onAbort = () => weak.deref()?.abort();
-      signal.addEventListener("abort", this.#onAbort, { once: true });
+      onAbort(signal, this.#onAbort);
       abandoned.register(this, { signal, listener: this.#onAbort }, this);
       if (signal.aborted) this.abort();
     }
@@ -192,8 +193,8 @@ class Source {
   }
 
   #release(): void {
-    if (this.#onAbort !== undefined) {
-      this.#signal?.removeEventListener("abort", this.#onAbort);
+    if (this.#signal !== undefined && this.#onAbort !== undefined) {
+      offAbort(this.#signal, this.#onAbort);
       abandoned.unregister(this);
     }
   }
@@ -201,7 +202,7 @@ class Source {
 
 /** Signals that outlive a stream which nobody closed or read to its end. */
 const abandoned = new FinalizationRegistry<{ signal: AbortSignal; listener: () => void }>(
-  ({ signal, listener }) => signal.removeEventListener("abort", listener),
+  ({ signal, listener }) => offAbort(signal, listener),
 );
 
 /** Hands out events, or what is made of them, until somebody leaves. */
