@@ -1,8 +1,9 @@
 # The same verbs for people and for CI. `make` alone lists them.
 #
 # Needs: a Rust toolchain (see rust-version in Cargo.toml), a C compiler; for everything but
-# `quickstart`, also python3 (3.10 or newer) with venv; for `fuzz` and `check`, a C++ compiler.
-# Everything else is installed below this folder: .venv, tests/interop/.venv, target.
+# `quickstart`, also python3 (3.11 or newer) with venv; for `fuzz` and `check`, a C++ compiler.
+# Everything else is installed below this folder: .venv, tests/interop/.venv,
+# bindings/python/.venv, benches/python/.venv, target.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -19,12 +20,30 @@ RUFF := .venv/bin/ruff
 RUFF_READY := .venv/ruff-$(RUFF_VERSION).stamp
 INTEROP := tests/interop/.venv
 INTEROP_READY := $(INTEROP)/ready.stamp
-PYTHON_FILES := tests
+PYTHON_FILES := tests bindings/python examples/python benches
+
+# The Python package: its venv holds what builds, checks and tests it.
+BINDING := bindings/python
+BINDING_PYTHON := $(abspath $(BINDING)/.venv/bin/python)
+BINDING_READY := $(BINDING)/.venv/ready.stamp
+BINDING_CRATES := crates/agentcore-local/Cargo.toml $(BINDING)/Cargo.toml
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# maturin finds zig through the python3 of PATH.
+MATURIN := env -u CONDA_PREFIX VIRTUAL_ENV=$(abspath $(BINDING)/.venv) PATH="$(dir $(BINDING_PYTHON)):$$PATH" maturin
+# On Linux, zig links against the glibc of manylinux2014, however new this machine is.
+WHEEL_FLAGS := $(if $(filter Linux,$(shell uname -s)),--zig --compatibility manylinux2014)
+
+BENCH_PYTHON := benches/python/.venv
+BENCH_PYTHON_READY := $(BENCH_PYTHON)/ready.stamp
 
 FUZZ := crates/agentcore-client/fuzz
 FUZZ_TARGETS = $(sort $(basename $(notdir $(wildcard $(FUZZ)/fuzz_targets/*.rs))))
 
 export AGENTCORE_INTEROP_PYTHON := $(abspath $(INTEROP)/bin/python)
+export AGENTCORE_LOCAL_BIN := $(TARGET_DIR)/debug/agentcore-local
+# The Node.js that came with pyright, and no look for a newer version.
+export PYRIGHT_PYTHON_GLOBAL_NODE := 0
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 ifdef CI
 export CARGO_INCREMENTAL := 0
 export CARGO_TERM_COLOR := never
@@ -39,15 +58,22 @@ quickstart: ## an agent answers in the terminal; ARGS="--arn … prompt" asks a 
 	@$(CARGO) run --locked -p agentcore-examples --no-default-features $(if $(FEATURES),--features $(FEATURES)) --example quickstart -- $(ARGS)
 
 .PHONY: test
-test: interop-env ## all tests, of all crates and languages
+test: interop-env python-build ## all tests, of all crates and languages
 	@mkdir -p target
 	@status=0; $(CARGO) test --locked --workspace --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
+	(cd $(BINDING) && $(BINDING_PYTHON) -m pytest -q) 2>&1 | tee target/pytest.log || status=$$?; \
+	tail -n 1 target/pytest.log >target/pytest.sum; \
 	awk '/^test result:/ { p += $$4; f += $$6; s += $$8 } \
-	  END { printf "tests: %d passed, %d failed, %d skipped\n", p, f, s; exit !p }' target/test.log; \
+	  FILENAME ~ /pytest/ { for (i = 2; i <= NF; i++) { \
+	    if ($$i ~ /^passed/) p += $$(i - 1); \
+	    if ($$i ~ /^(failed|errors?)/) f += $$(i - 1); \
+	    if ($$i ~ /^skipped/) s += $$(i - 1) } } \
+	  END { printf "tests: %d passed, %d failed, %d skipped\n", p, f, s; exit !p }' \
+	  target/test.log target/pytest.sum; \
 	exit $$status
 
 .PHONY: check
-check: fmt-check lint policy docs-check fuzz test ## everything that CI checks
+check: fmt-check lint policy docs-check fuzz test wheel-test ## everything that CI checks
 
 .PHONY: fmt
 fmt: $(RUFF_READY) ## format Rust and Python
@@ -63,11 +89,14 @@ fmt-check: $(RUFF_READY)
 
 # The workspace as a whole, then the core with each set of features that someone depends on.
 .PHONY: lint
-lint: ## clippy, every warning an error, for each set of features
+lint: python-build ## clippy for each set of features, mypy, pyright and stubtest; no warning is let through
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p agentcore-client --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p agentcore-client --all-targets --no-default-features -- -D warnings
 	$(CARGO) clippy --locked -p agentcore-client --all-targets --no-default-features --features internals -- -D warnings
+	cd $(BINDING) && $(BINDING_PYTHON) -m mypy
+	cd $(BINDING) && $(BINDING_PYTHON) -m pyright --warnings
+	cd $(BINDING) && $(BINDING_PYTHON) -m mypy.stubtest --mypy-config-file pyproject.toml agentcore_client._native
 
 .PHONY: policy
 policy: interop-env ## dependencies, licences and layers; and that the judges judge
@@ -88,6 +117,23 @@ docs-check:
 bench: ## criterion benches; ARGS is a filter
 	$(CARGO) bench --locked -p agentcore-benches -- $(ARGS)
 
+# The client as users have it: a wheel, installed. A new one replaces the old.
+.PHONY: bench-python
+bench-python: $(BENCH_PYTHON_READY) ## the Python package beside raw hyper, boto3 and aiobotocore; ARGS=--quick
+	$(CARGO) build --locked --release -p agentcore-benches --bins
+	rm -rf $(BENCH_PYTHON)/wheel
+	$(BENCH_PYTHON)/bin/maturin build --quiet --locked --release --manifest-path bindings/python/Cargo.toml \
+	  --interpreter $(BENCH_PYTHON)/bin/python --out $(BENCH_PYTHON)/wheel
+	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps \
+	  --force-reinstall $(BENCH_PYTHON)/wheel/*.whl
+	$(BENCH_PYTHON)/bin/python benches/python/run.py $(ARGS)
+
+$(BENCH_PYTHON_READY): benches/python/requirements.txt
+	$(PYTHON) -m venv --clear $(BENCH_PYTHON)
+	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	$(BENCH_PYTHON)/bin/pip check
+	@touch $@
+
 # How it works on a stable toolchain stands in the folder's README.md.
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZ_SECONDS seconds (5); TARGET= picks one
@@ -96,6 +142,33 @@ fuzz: ## each fuzz target for FUZZ_SECONDS seconds (5); TARGET= picks one
 	  $(FUZZ)/run.sh $$target $(FUZZ_SECONDS) >target/fuzz.log 2>&1 || { tail -n 40 target/fuzz.log; exit 1; }; \
 	  tail -n 1 target/fuzz.log; \
 	done
+
+.PHONY: python-env
+python-env: $(BINDING_READY) ## the venv that builds, checks and tests the Python package
+
+$(BINDING_READY): $(BINDING)/requirements-test.txt
+	$(PYTHON) -m venv --clear $(BINDING)/.venv
+	$(BINDING_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	$(BINDING_PYTHON) -m pip check
+	@touch $@
+
+.PHONY: python-build
+python-build: $(BINDING_READY) ## the Python package, editable, and the local data plane that it is tested with
+	$(CARGO) build --locked -p agentcore-local
+	cd $(BINDING) && installed=.venv/installed.stamp && \
+	  if [[ $$installed -nt pyproject.toml && $$installed -nt ../../Cargo.toml ]]; then skip=--skip-install; else skip=; fi && \
+	  $(MATURIN) develop --locked --quiet $$skip && { [[ $$skip ]] || touch $$installed; }
+
+.PHONY: wheel
+wheel: $(BINDING_READY) ## dist/*.whl of both Python distributions, as they are released
+	rm -rf dist
+	for manifest in $(BINDING_CRATES); do \
+	  $(MATURIN) build --release --locked $(WHEEL_FLAGS) -i $(BINDING_PYTHON) -m $$manifest -o dist; \
+	done
+
+.PHONY: wheel-test
+wheel-test: wheel ## what is in these wheels, and that they work where nothing else is installed
+	$(BINDING_PYTHON) $(BINDING)/tests/wheel/check.py dist examples/python/quickstart.py
 
 .PHONY: interop-env
 interop-env: $(INTEROP_READY) ## the official SDK and boto3, for the interop tests
@@ -114,4 +187,7 @@ $(RUFF_READY):
 .PHONY: clean
 clean: ## remove everything that was built or installed here
 	$(CARGO) clean
-	rm -rf .venv $(INTEROP) .ruff_cache $(FUZZ)/target
+	rm -rf .venv $(INTEROP) $(BENCH_PYTHON) .ruff_cache $(FUZZ)/target
+	rm -rf dist $(BINDING)/.venv $(BINDING)/.pytest_cache $(BINDING)/.mypy_cache
+	rm -f $(BINDING)/agentcore_client/_native.*.so
+	find $(PYTHON_FILES) -name __pycache__ -prune -exec rm -rf {} +

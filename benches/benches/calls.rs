@@ -4,6 +4,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use agentcore_benches::memory::resident_kib;
 use agentcore_benches::mock::{self, Mock};
 use agentcore_benches::pairs::compare;
 use agentcore_benches::raw::{Raw, Result};
@@ -192,12 +193,6 @@ fn memory(address: &str) -> Result<()> {
 
 fn address_argument() -> Result<String> {
     Ok(std::env::args().nth(1).ok_or("the mock's address is missing")?)
-}
-
-fn resident_kib() -> Result<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm")?;
-    let pages: u64 = statm.split(' ').nth(1).ok_or("no resident size")?.parse()?;
-    Ok(pages * 4)
 }
 
 fn report(who: &str, before: u64) -> Result<()> {

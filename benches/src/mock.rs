@@ -1,12 +1,19 @@
 //! The server that the end-to-end benches call: hand-written on tokio, so that
 //! its own cost stays small and it can send pre-encoded chunks. It runs in a
-//! process of its own; only the client's CPU time is counted.
+//! process of its own; only the client's CPU time is counted. It reads a request
+//! as far as its content-length and does not look at paths or signatures, so
+//! that any client can call it.
 
 use std::io::{BufRead as _, Write as _};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 
 const ROLE: &str = "AGENTCORE_BENCH_ROLE";
 
@@ -63,16 +70,59 @@ pub fn event(number: usize) -> String {
     event
 }
 
+/// An event of `size` bytes that says when it was sent: nanoseconds of the wall clock, which
+/// every language can read.
+pub fn stamped_event(number: usize, size: usize) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let mut event = format!("data: \"token {number:06} {now} ");
+    while event.len() + 3 < size {
+        event.push('x');
+    }
+    event.push_str("\"\n\n");
+    event
+}
+
 /// What the mock is asked for, in the body of a call.
 pub fn ask(kind: &str, events: usize, per_chunk: usize) -> String {
     format!(r#"{{"kind":"{kind}","events":{events},"per_chunk":{per_chunk}}}"#)
 }
 
+/// The same for stamped events, one each `every_ms`, of `size` bytes.
+///
+/// `paced` sends `events` of them and ends. `gated` sends one, waits for a call of the kind `go`,
+/// sends `events` more and then nothing, until the client leaves: all streams run at once, and
+/// the load does not depend on how fast they were opened.
+pub fn ask_paced(kind: &str, events: usize, every_ms: u64, size: usize) -> String {
+    format!(r#"{{"kind":"{kind}","events":{events},"every_ms":{every_ms},"size":{size}}}"#)
+}
+
 #[derive(serde::Deserialize)]
 struct Ask {
     kind: String,
+    #[serde(default)]
     events: usize,
+    #[serde(default)]
     per_chunk: usize,
+    #[serde(default)]
+    every_ms: u64,
+    #[serde(default)]
+    size: usize,
+}
+
+/// What gated streams wait for.
+#[derive(Debug, Default)]
+struct Gate {
+    open: Notify,
+    streams: AtomicU64,
+}
+
+impl Gate {
+    /// When in its interval the next stream has its turn, so that all of them spread over it.
+    fn phase(&self, every_ms: u64) -> Duration {
+        // 617 and 1,000 have no common divisor: neighbours are far apart, none coincide.
+        let turn = self.streams.fetch_add(1, Ordering::Relaxed) * 617 % 1_000;
+        Duration::from_micros(turn * every_ms)
+    }
 }
 
 /// Serves until it is killed.
@@ -83,17 +133,19 @@ pub fn serve() -> std::io::Result<()> {
         let mut stdout = std::io::stdout();
         writeln!(stdout, "{}", listener.local_addr()?)?;
         stdout.flush()?;
+        let gate = Arc::new(Gate::default());
         loop {
             let (socket, _) = listener.accept().await?;
+            let gate = Arc::clone(&gate);
             tokio::spawn(async move {
                 // A client that leaves is no failure of the mock's.
-                let _ = connection(socket).await;
+                let _ = connection(socket, &gate).await;
             });
         }
     })
 }
 
-async fn connection(mut socket: TcpStream) -> std::io::Result<()> {
+async fn connection(mut socket: TcpStream, gate: &Gate) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
     let json = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{JSON}",
@@ -106,6 +158,26 @@ async fn connection(mut socket: TcpStream) -> std::io::Result<()> {
         match ask.kind.as_str() {
             "json" => socket.write_all(json.as_bytes()).await?,
             "sse" => stream(&mut socket, &ask).await?,
+            "paced" => {
+                socket.write_all(head().as_bytes()).await?;
+                pace(&mut socket, &ask, 0).await?;
+                socket.write_all(b"0\r\n\r\n").await?;
+            }
+            "gated" => {
+                // Before the first event: whoever has seen that may open the gate.
+                let open = gate.open.notified();
+                socket.write_all(head().as_bytes()).await?;
+                socket.write_all(chunk(&stamped_event(0, ask.size)).as_bytes()).await?;
+                open.await;
+                tokio::time::sleep(gate.phase(ask.every_ms)).await;
+                pace(&mut socket, &ask, 1).await?;
+                let _ = socket.read(&mut [0]).await?;
+                return Ok(());
+            }
+            "go" => {
+                gate.open.notify_waiters();
+                socket.write_all(json.as_bytes()).await?;
+            }
             // An open stream that has said one thing and waits.
             "hold" => {
                 socket.write_all(head().as_bytes()).await?;
@@ -143,6 +215,17 @@ async fn stream(socket: &mut TcpStream, ask: &Ask) -> std::io::Result<()> {
         socket.write_all(block.as_bytes()).await?;
     }
     socket.write_all(b"0\r\n\r\n").await
+}
+
+async fn pace(socket: &mut TcpStream, ask: &Ask, first: usize) -> std::io::Result<()> {
+    let mut ticks = tokio::time::interval(Duration::from_millis(ask.every_ms.max(1)));
+    // Late is late; two at once would be another load.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for number in first..first + ask.events {
+        ticks.tick().await;
+        socket.write_all(chunk(&stamped_event(number, ask.size)).as_bytes()).await?;
+    }
+    Ok(())
 }
 
 /// Reads one request with a content-length; `None` at the end of the connection.

@@ -140,7 +140,7 @@ async fn calls_are_refused_before_a_byte_is_sent() {
         ("traceparent", "x"),
         ("X-Long", &"x".repeat(4097)),
     ] {
-        refused("header", &header(name, value).send().await.unwrap_err());
+        refused("headers", &header(name, value).send().await.unwrap_err());
     }
     let too_much = client.invoke(Payload::from(vec![0; 100_000_001])).send().await.unwrap_err();
     refused("payload", &too_much);

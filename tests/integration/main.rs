@@ -6,6 +6,7 @@ mod bad_input;
 mod broken;
 mod chain;
 mod close;
+mod conformance;
 mod early_refusal;
 mod idle_close;
 mod lock_step;

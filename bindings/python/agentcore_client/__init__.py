@@ -2,7 +2,7 @@
 
     from agentcore_client import AgentCoreClient
 
-    client = AgentCoreClient("arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/my_agent-abc123")
+    client = AgentCoreClient()  # the runtime that AGENT_RUNTIME_ARN names, or give its ARN
     with client.stream({"prompt": "Hi"}) as stream:
         for text in stream.text_deltas():
             print(text, end="", flush=True)
@@ -93,10 +93,15 @@ __all__ = [
 def __getattr__(name: str) -> object:
     # asyncio takes several times as long to import as all the rest, and a sync program has no use
     # for it.
+    found: object
     if name == "AsyncAgentCoreClient":
-        from ._async_client import AsyncAgentCoreClient as found
+        from ._async_client import AsyncAgentCoreClient
+
+        found = AsyncAgentCoreClient
     elif name == "AsyncAgentStream":
-        from ._async_stream import AsyncAgentStream as found
+        from ._async_stream import AsyncAgentStream
+
+        found = AsyncAgentStream
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from asyncio import FIRST_COMPLETED, CancelledError, wait
+
 from . import _native
 from ._async_stream import AsyncAgentStream, StreamRequest
 from ._client import BaseClient
@@ -14,8 +16,10 @@ from ._response import InvokeResponse
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sys
+    from asyncio import Task
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Any
 
     from .types import InvokeOptions, Payload, StopOptions, StreamOptions
 
@@ -35,11 +39,13 @@ class AsyncAgentCoreClient(BaseClient):
 
     __slots__ = ()
 
+    _may_await = True
+
     async def invoke(
         self, payload: Payload, *, session_id: str | None = None, **options: Unpack[InvokeOptions]
     ) -> InvokeResponse:
         """Asks the agent and waits for the whole answer. See `AgentCoreClient.invoke`."""
-        given = self._invocation(dict(options))
+        given = self._invocation(options)
         encoded = encode_payload(payload)
         done = await self._finish(
             lambda queue: self._native.start_invoke(queue, encoded, session_id, given)
@@ -70,10 +76,8 @@ class AsyncAgentCoreClient(BaseClient):
 
     async def stop_session(self, session_id: str, **options: Unpack[StopOptions]) -> None:
         """Ends a session. See `AgentCoreClient.stop_session`."""
-        given = self._stop(dict(options))
-        await self._finish(
-            lambda queue: self._native.start_stop_session(queue, session_id, given)
-        )
+        given = self._stop(options)
+        await self._finish(lambda queue: self._native.start_stop_session(queue, session_id, given))
 
     async def aclose(self) -> None:
         """Closes idle connections and open streams, at once; also those of siblings."""
@@ -85,22 +89,32 @@ class AsyncAgentCoreClient(BaseClient):
         """Polls a call whenever it is worth it, and has its questions answered."""
         loop, queue = running()
         call = start(queue.native)
-        cause: Exception | None = None
+        question: _native.Question | None = None
+        asking: Task[Any] | None = None
+        cause: BaseException | None = None
         try:
             while True:
                 done = call.poll()
-                if done is None:
-                    await queue.wait(loop, call.token)
-                elif isinstance(done, _native.Question):
+                if isinstance(done, _native.Question):
                     assert self._provider is not None
-                    try:
-                        done.answer(await self._provider.ask_in(loop))
-                    except Exception as error:
-                        # What it says may be secret: it goes along as the cause, not in a message.
-                        cause = error
-                        done.fail()
-                else:
+                    question, cause = done, None
+                    if self._provider.needs_no_io():
+                        cause = _answer(question, self._provider.ask)
+                        continue
+                    asking = loop.create_task(self._provider.ask_in(loop))
+                elif done is not None:
                     return done
+                ready = queue.wait(loop, call.token)
+                if asking is None:
+                    await ready
+                    continue
+                # A call does not wait for its provider any longer than its time limits allow.
+                await wait((asking, ready), return_when=FIRST_COMPLETED)
+                if asking.done():
+                    assert question is not None
+                    queue.forget(call.token)
+                    cause = _answer(question, asking.result)
+                    asking = None
         except CredentialsError as error:
             if cause is not None:
                 error.__cause__ = cause
@@ -109,6 +123,11 @@ class AsyncAgentCoreClient(BaseClient):
             queue.forget(call.token)
             call.abort()
             raise
+        finally:
+            if asking is not None:
+                # What it still has to say concerns nobody.
+                asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+                asking.cancel()
 
     async def _stop_quietly(self, session_id: str) -> None:
         """The stop behind a stream that was closed: whoever closes it must not fail over that."""
@@ -127,3 +146,16 @@ class AsyncAgentCoreClient(BaseClient):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _answer(question: _native.Question, ask: Callable[[], Any]) -> BaseException | None:
+    """Hands over what a provider gives; else gives back what it raises.
+
+    That may be secret: it goes along as the cause, not in a message.
+    """
+    try:
+        question.answer(ask())
+    except (Exception, CancelledError) as error:
+        question.fail()
+        return error
+    return None

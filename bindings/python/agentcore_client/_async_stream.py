@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import sleep
 
 from ._loop import running
-from ._stream import StreamHead
+from ._stream import HUNG_UP, StreamHead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class AsyncAgentStream(StreamHead):
 
     Events are handed over as soon as they are complete. A stream that breaks raises: an exhausted
     loop means that the answer ended properly. Cancelling a read (`asyncio.wait_for`) loses nothing:
-    the next read goes on. Leaving its `async with` block closes the connection at once; that does not
-    stop the agent, which `stop_session` does.
+    the next read goes on. Leaving its `async with` block closes the connection at once; that does
+    not stop the agent, which `stop_session` does.
 
     One task may read it at a time.
     """
@@ -53,25 +53,25 @@ class AsyncAgentStream(StreamHead):
         self._ready = iter(events)
         return next(self._ready)
 
-    async def text_deltas(self) -> AsyncIterator[str]:
+    def text_deltas(self) -> AsyncIterator[str]:
         """What the agent says, as it says it, without the events that carry no text."""
-        async for event in self:
-            text = event.text
-            if text is not None:
-                yield text
+        return _TextDeltas(self)
 
-    async def iter_bytes(self) -> AsyncIterator[bytes]:
+    def iter_bytes(self) -> AsyncIterator[bytes]:
         """The answer's raw bytes as they arrive, in place of events.
 
         Take it before the first event: what has been received and decoded already is not repeated.
         """
-        while True:
-            for chunk in self._bytes:
-                yield chunk
-            chunks = await self._read(self._native.take_bytes)
-            if not chunks:
-                return
-            self._bytes = iter(chunks)
+        return _Chunks(self)
+
+    async def _next_chunk(self) -> bytes:
+        for chunk in self._bytes:
+            return chunk
+        chunks = await self._read(self._native.take_bytes)
+        if not chunks:
+            raise StopAsyncIteration
+        self._bytes = iter(chunks)
+        return next(self._bytes)
 
     async def _read(
         self, take: Callable[[_native.ReadyQueue], tuple[int, list[Item] | None]]
@@ -105,13 +105,13 @@ class AsyncAgentStream(StreamHead):
         Unlike `aclose` it does not wait for the stop that `stop_on_close` asks for, and sends none.
         """
         self._native.close()
-        self._ready = iter(())
+        self._forget()
 
     async def aclose(self) -> None:
         """Closes the connection at once, before anything is awaited."""
         self.close()
         stop, self._stop = self._stop, None
-        if stop is not None and self.end != "complete":
+        if stop is not None and self.end in HUNG_UP:
             await stop(self.session_id)
 
     async def __aenter__(self) -> AsyncAgentStream:
@@ -124,6 +124,38 @@ class AsyncAgentStream(StreamHead):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+# No async generators: their first cancelled read would be their end, and look like the answer's.
+
+
+class _TextDeltas:
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: AsyncAgentStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> _TextDeltas:
+        return self
+
+    async def __anext__(self) -> str:
+        while True:
+            text = (await self._stream.__anext__()).text
+            if text is not None:
+                return text
+
+
+class _Chunks:
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: AsyncAgentStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> _Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await self._stream._next_chunk()
 
 
 class StreamRequest:

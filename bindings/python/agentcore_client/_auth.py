@@ -1,7 +1,7 @@
 """Who calls: AWS credentials or a bearer token, fixed or from a provider.
 
-Providers are asked on the caller's thread, or by the event loop: never within native code, so that a
-slow one stalls nobody else's call.
+Providers are asked on the caller's thread, or by the event loop: never within native code, so that
+a slow one stalls nobody else's call.
 """
 
 from __future__ import annotations
@@ -57,6 +57,16 @@ class Credentials:
         return "Credentials([redacted])"
 
 
+class _Asking:
+    """One time that a provider is asked. What it leaves running may outlive that."""
+
+    __slots__ = ("is_over", "provider")
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self.is_over = False
+
+
 class Provider:
     """What the core asks for credentials or tokens."""
 
@@ -75,7 +85,7 @@ class Provider:
 
     def is_asking(self) -> bool:
         """Whether the code that runs right now was called by this provider."""
-        return self in _ASKING.get()
+        return any(one.provider is self and not one.is_over for one in _ASKING.get())
 
     def refuse_recursion(self) -> None:
         """A provider that calls the agent it is to authorise would wait for itself."""
@@ -86,41 +96,64 @@ class Provider:
                 delivery="not_sent",
             )
 
+    def needs_no_io(self) -> bool:
+        """Whether `ask` gives its answer at once, so that an event loop may call it."""
+        try:
+            return self._needs_no_io is not None and self._needs_no_io()
+        except Exception:
+            # `ask` will say what is wrong.
+            return False
+
     def ask(self) -> Any:
         """The answer, on the caller's thread."""
-        outer = _ASKING.set(_ASKING.get() | {self})
+        asking = _Asking(self)
+        outer = _ASKING.set((*_ASKING.get(), asking))
         try:
-            answer = self._answer()
-            if hasattr(answer, "__await__"):
-                close = getattr(answer, "close", None)
-                if close is not None:
-                    close()
-                raise TypeError("an async provider needs AsyncAgentCoreClient")
-            return _normal(answer)
+            return _normal(_frozen(_not_awaitable(self._answer())))
         finally:
+            asking.is_over = True
             _ASKING.reset(outer)
 
     async def ask_in(self, loop: AbstractEventLoop) -> Any:
-        """The answer, in an event loop; whatever may block goes to its executor."""
-        outer = _ASKING.set(_ASKING.get() | {self})
+        """The answer, in an event loop; whatever may block goes to its executor. For a task of its
+        own."""
+        asking = _Asking(self)
+        _ASKING.set((*_ASKING.get(), asking))
+        ask, blocks = self._answer, not self._is_async
         try:
-            if self._is_async or (self._needs_no_io is not None and self._needs_no_io()):
-                answer = self._answer()
-            else:
-                answer = await loop.run_in_executor(None, copy_context().run, self._answer)
-            if hasattr(answer, "__await__"):
-                answer = await answer
-            return _normal(answer)
+            while True:
+                answer = await _in_executor(loop, ask) if blocks else ask()
+                if hasattr(answer, "__await__"):
+                    answer = await answer
+                freeze = getattr(answer, "get_frozen_credentials", None)
+                if freeze is None:
+                    return _normal(answer)
+                # It may have to renew them first.
+                ask, blocks = freeze, True
         finally:
-            _ASKING.reset(outer)
+            asking.is_over = True
 
 
-# The providers that are being asked for the code that runs right now.
-_ASKING: ContextVar[frozenset[Provider]] = ContextVar("agentcore_client_asking", default=frozenset())
+async def _in_executor(loop: AbstractEventLoop, ask: Callable[[], Any]) -> Any:
+    def outcome() -> tuple[Any, Exception | None]:
+        # A future cannot hold a StopIteration: whoever awaited it would wait for ever.
+        try:
+            return ask(), None
+        except Exception as error:
+            return None, error
+
+    answer, error = await loop.run_in_executor(None, copy_context().run, outcome)
+    if error is not None:
+        raise error
+    return answer
+
+
+# Which providers are being asked for the code that runs right now.
+_ASKING: ContextVar[tuple[_Asking, ...]] = ContextVar("agentcore_client_asking", default=())
 
 
 def native_auth(
-    credentials: Any, bearer_token: Any
+    credentials: Any, bearer_token: Any, may_await: bool
 ) -> tuple[tuple[str, Any] | None, Provider | None]:
     """What the core is told about auth, and the provider that it will ask."""
     if credentials is not None and bearer_token is not None:
@@ -131,23 +164,29 @@ def native_auth(
         if isinstance(bearer_token, str):
             return ("bearer", bearer_token), None
         if callable(bearer_token):
-            return _asked("bearer_provider", bearer_token)
+            return _asked("bearer_token", "bearer_provider", bearer_token, may_await)
         kind = type(bearer_token).__name__
         raise TypeError(f"bearer_token must be a str or a callable, not {kind}")
     if credentials is None:
         return None, None
     if isinstance(credentials, Credentials):
         return ("credentials", _normal(credentials)), None
-    if hasattr(credentials, "access_key"):
+    # Asked for first: botocore's `access_key` may go and get one.
+    freeze = getattr(credentials, "get_frozen_credentials", None)
+    if freeze is not None or hasattr(credentials, "access_key"):
         # Kept and renewed by whoever owns it: frozen at each signing.
         refresh_needed = getattr(credentials, "refresh_needed", None)
+        is_async = freeze is not None and _is_async(freeze)
+        if is_async and not may_await:
+            raise TypeError("credentials are async ones, which need AsyncAgentCoreClient")
         provider = Provider(
             lambda: credentials,
-            needs_no_io=lambda: refresh_needed is None or not refresh_needed(),
+            is_async=is_async,
+            needs_no_io=lambda: not is_async and (refresh_needed is None or not refresh_needed()),
         )
         return ("credentials_provider", provider), provider
     if callable(credentials):
-        return _asked("cached_credentials_provider", credentials)
+        return _asked("credentials", "cached_credentials_provider", credentials, may_await)
     kind = type(credentials).__name__
     raise TypeError(
         "credentials must be an object with access_key, secret_key and token, or a callable that"
@@ -155,8 +194,13 @@ def native_auth(
     )
 
 
-def _asked(kind: str, source: Callable[[], Any]) -> tuple[tuple[str, Provider], Provider]:
-    provider = Provider(source, is_async=_is_async(source))
+def _asked(
+    name: str, kind: str, source: Callable[[], Any], may_await: bool
+) -> tuple[tuple[str, Provider], Provider]:
+    is_async = _is_async(source)
+    if is_async and not may_await:
+        raise TypeError(f"{name} is an async function, which needs AsyncAgentCoreClient")
+    provider = Provider(source, is_async=is_async)
     return (kind, provider), provider
 
 
@@ -165,26 +209,40 @@ def _is_async(source: Callable[[], Any]) -> bool:
     coroutine_function = 0x80  # inspect.CO_COROUTINE, without importing inspect for its sake
     function = getattr(source, "__func__", source)
     code = getattr(function, "__code__", None) or getattr(
-        getattr(type(source), "__call__", None), "__code__", None
+        getattr(type(source), "__call__", None),  # noqa: B004
+        "__code__",
+        None,
     )
     return bool(code is not None and code.co_flags & coroutine_function)
 
 
-def _normal(answer: Any) -> str | Frozen:
-    if isinstance(answer, str):
+def _not_awaitable(answer: Any) -> Any:
+    if not hasattr(answer, "__await__"):
         return answer
+    # Or Python complains that nobody awaited it.
+    close = getattr(answer, "close", None)
+    if close is not None:
+        close()
+    raise TypeError("an async provider needs AsyncAgentCoreClient")
+
+
+def _frozen(answer: Any) -> Any:
     freeze = getattr(answer, "get_frozen_credentials", None)
-    frozen = answer if freeze is None else freeze()
+    return answer if freeze is None else _not_awaitable(freeze())
+
+
+def _normal(frozen: Any) -> str | Frozen:
+    if isinstance(frozen, str):
+        return frozen
     try:
-        expires = getattr(frozen, "expires", None)
         return (
             frozen.access_key,
             frozen.secret_key,
             frozen.token,
-            _point_in_time("credentials.expires", expires),
+            _point_in_time("credentials.expires", getattr(frozen, "expires", None)),
         )
     except AttributeError:
-        kind = type(answer).__name__
+        kind = type(frozen).__name__
         raise TypeError(
             "a provider must give a token as a str, or an object with access_key, secret_key and"
             f" token, not {kind}"

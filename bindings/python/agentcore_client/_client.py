@@ -15,7 +15,7 @@ from ._trace import add_current_trace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sys
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from os import PathLike
     from types import TracebackType
     from typing import Any
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ._auth import Provider
     from ._options import Limits, Timeouts
     from .types import (
-        AsyncCredentialsSource,
-        AsyncTokenSource,
         CredentialsSource,
         InvokeOptions,
         Payload,
@@ -49,6 +47,8 @@ class BaseClient:
     _native: _native.Client
     _provider: Provider | None
     _propagate_baggage: bool
+    # Whether providers may be async.
+    _may_await = False
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class BaseClient:
         account_id: str | None = None,
         qualifier: str | None = None,
         region: str | None = None,
-        credentials: AsyncCredentialsSource | None = None,
-        bearer_token: AsyncTokenSource | None = None,
+        credentials: CredentialsSource | None = None,
+        bearer_token: TokenSource | None = None,
         endpoint_url: str | None = None,
         invocation_url: str | None = None,
         local_url: str | None = None,
@@ -75,9 +75,13 @@ class BaseClient:
         user_agent: str | None = None,
         propagate_baggage: bool = False,
     ) -> None:
-        auth, self._provider = native_auth(credentials, bearer_token)
+        auth, self._provider = native_auth(credentials, bearer_token, self._may_await)
+        if not isinstance(propagate_baggage, bool):
+            raise TypeError(
+                f"propagate_baggage must be a bool, not {type(propagate_baggage).__name__}"
+            )
         self._propagate_baggage = propagate_baggage
-        if ca_bundle is not None and not isinstance(ca_bundle, str):
+        if ca_bundle is not None and hasattr(ca_bundle, "__fspath__"):
             import os
 
             ca_bundle = os.fsdecode(ca_bundle)
@@ -151,14 +155,14 @@ class BaseClient:
         """
         self._native.close()
 
-    def _invocation(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _invocation(self, options: Mapping[str, Any]) -> dict[str, Any]:
         if self._provider is not None:
             self._provider.refuse_recursion()
-        given = native_options(options)
+        given = native_options(options) if options else {}
         add_current_trace(given, self._propagate_baggage)
         return given
 
-    def _stop(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _stop(self, options: Mapping[str, Any]) -> dict[str, Any]:
         if self._provider is not None:
             self._provider.refuse_recursion()
         return native_options(options)
@@ -175,8 +179,8 @@ class AgentCoreClient(BaseClient):
     """Calls one agent runtime. Threads may share it; a forked process gets connections of its own.
 
     Nothing is looked up or connected before the first call. An argument beats the environment, with
-    one exception: `AGENTCORE_LOCAL_URL` (a local agent, called without credentials) overrides even an
-    explicit ARN, so that development needs no code change.
+    one exception: `AGENTCORE_LOCAL_URL` (a local agent, called without credentials) overrides even
+    an explicit ARN, so that development needs no code change.
 
     Args:
         runtime_arn: The ARN of the runtime, or of its endpoint
@@ -187,14 +191,15 @@ class AgentCoreClient(BaseClient):
         qualifier: The runtime endpoint's name, which points to a version. Default:
             `AGENT_RUNTIME_QUALIFIER`, else the service takes `DEFAULT`.
         region: The region, where no ARN gives it. One that contradicts the ARN is refused.
-        credentials: AWS credentials: `Credentials`, botocore's (frozen at each signing), or a callable
-            that gives either. Default: `AGENTCORE_BEARER_TOKEN` if it is set, else the AWS default
-            chain: environment, profiles and SSO, web identity, ECS, EC2.
-        bearer_token: For a runtime with a JWT authorizer: a token, or a callable that gives one and is
-            asked at every attempt.
-        endpoint_url: Another base URL; the operation's path stays behind it. For proxies, gateways and
-            the local data plane.
-        invocation_url: The whole URL of the invocation, to which nothing is appended: a custom domain.
+        credentials: AWS credentials: `Credentials`, botocore's (frozen at each signing), or a
+            callable that gives either. Default: `AGENTCORE_BEARER_TOKEN` if it is set, else the AWS
+            default chain: environment, profiles and SSO, web identity, ECS, EC2.
+        bearer_token: For a runtime with a JWT authorizer: a token, or a callable that gives one and
+            is asked at every attempt.
+        endpoint_url: Another base URL; the operation's path stays behind it. For proxies, gateways
+            and the local data plane.
+        invocation_url: The whole URL of the invocation, to which nothing is appended: a custom
+            domain.
         local_url: A local agent container, e.g. `http://127.0.0.1:8080`, called unsigned.
         allow_http_hosts: Hosts besides loopback that may be called over plain http.
         timeouts: The time limits of every call.
@@ -203,7 +208,8 @@ class AgentCoreClient(BaseClient):
         limits: Size limits.
         text_format: Which of an agent framework's shapes carries the text; found out otherwise.
         use_fips: Whether to use the FIPS endpoint. Default: `AWS_USE_FIPS_ENDPOINT`.
-        use_dualstack: Whether to use the dual-stack endpoint. Default: `AWS_USE_DUALSTACK_ENDPOINT`.
+        use_dualstack: Whether to use the dual-stack endpoint. Default:
+            `AWS_USE_DUALSTACK_ENDPOINT`.
         ca_bundle: A file of PEM certificates to trust in place of the system's. Default:
             `AWS_CA_BUNDLE`.
         proxy: An http proxy for https targets, `http://[user:password@]host:port`; an empty one
@@ -217,34 +223,6 @@ class AgentCoreClient(BaseClient):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            runtime_arn: str | None = None,
-            *,
-            agent_id: str | None = None,
-            account_id: str | None = None,
-            qualifier: str | None = None,
-            region: str | None = None,
-            credentials: CredentialsSource | None = None,
-            bearer_token: TokenSource | None = None,
-            endpoint_url: str | None = None,
-            invocation_url: str | None = None,
-            local_url: str | None = None,
-            allow_http_hosts: Sequence[str] | None = None,
-            timeouts: Timeouts | None = None,
-            retry: Retry | None = None,
-            limits: Limits | None = None,
-            text_format: TextFormat | None = None,
-            use_fips: bool | None = None,
-            use_dualstack: bool | None = None,
-            ca_bundle: str | PathLike[str] | None = None,
-            proxy: str | None = None,
-            user_agent: str | None = None,
-            propagate_baggage: bool = False,
-        ) -> None: ...
-
     def invoke(
         self, payload: Payload, *, session_id: str | None = None, **options: Unpack[InvokeOptions]
     ) -> InvokeResponse:
@@ -253,7 +231,7 @@ class AgentCoreClient(BaseClient):
         Args:
             payload: A dict, list, number, bool or `None` becomes JSON, a `str` a JSON string;
                 `bytes`, `bytearray` and `memoryview` go as they are.
-            session_id: The runtime session. Without one a new session is begun; the answer names it.
+            session_id: The runtime session. Without one a new one is begun; the answer names it.
             **options: See `agentcore_client.types.InvokeOptions`: `user_id`, `headers`,
                 `content_type`, `accept`, `traceparent`, `tracestate`, `baggage`, `x_amzn_trace_id`,
                 `mcp_session_id`, `mcp_protocol_version`, `mcp_method`, `mcp_name`, `timeouts`,
@@ -263,7 +241,7 @@ class AgentCoreClient(BaseClient):
             AgentCoreError: Of every kind; an error that the agent reports inside its stream is one,
                 too. `delivery` says whether the agent may have run.
         """
-        given = self._invocation(dict(options))
+        given = self._invocation(options)
         return InvokeResponse(self._native.invoke(encode_payload(payload), session_id, given))
 
     def stream(
@@ -274,13 +252,13 @@ class AgentCoreClient(BaseClient):
         Args:
             payload: As for `invoke`.
             session_id: As for `invoke`.
-            **options: As for `invoke`, and `stop_on_close`: whether closing the stream before its end
-                also stops the session.
+            **options: As for `invoke`, and `stop_on_close`: whether closing the stream before its
+                end also stops the session.
 
         Raises:
             AgentCoreError: As `invoke`; what goes wrong after the head comes out of the stream.
         """
-        given = dict(options)
+        given: dict[str, Any] = dict(options)
         stop = self._stop_quietly if given.pop("stop_on_close", False) else None
         given = self._invocation(given)
         native = self._native.stream(encode_payload(payload), session_id, given)
@@ -297,7 +275,7 @@ class AgentCoreClient(BaseClient):
             ResourceNotFoundException: If no such session runs, or no longer.
             AgentCoreError: As `invoke`.
         """
-        self._native.stop_session(session_id, self._stop(dict(options)))
+        self._native.stop_session(session_id, self._stop(options))
 
     def _stop_quietly(self, session_id: str) -> None:
         """The stop behind a stream that was closed: whoever closes it must not fail over that."""

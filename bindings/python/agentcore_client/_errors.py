@@ -39,6 +39,10 @@ class Attempt:
         shown = (f"{name}={getattr(self, name)!r}" for name in ("kind", "delivery", "status"))
         return f"Attempt({', '.join(shown)})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        members = self.kind, self.delivery, self.status, self.service_code, self.pause
+        return Attempt, members
+
 
 class AgentCoreError(Exception):
     """Why a call failed, whether the agent may have run, and what to do next.
@@ -48,8 +52,8 @@ class AgentCoreError(Exception):
     Attributes:
         kind: What went wrong, e.g. `"Timeout"`; the same word in every language.
         delivery: `"not_sent"`, `"rejected"` (the service says that it did not run), `"accepted"`
-            (an answer began, or the agent itself failed) or `"unknown"` (it may have run: don't send
-            it again unless the agent is idempotent).
+            (an answer began, or the agent itself failed) or `"unknown"` (it may have run: don't
+            send it again unless the agent is idempotent).
         status: HTTP status of the answer, if there was one.
         service_code: The service's exception name, such as `"ThrottlingException"`.
         request_id: The service's request id; quote it to AWS support.
@@ -104,7 +108,8 @@ class InvalidInputError(AgentCoreError, ValueError):
 
 
 class CredentialsError(AgentCoreError):
-    """No credentials or token could be had, or the service refused them as such."""
+    """No credentials or token could be had; nothing was sent. One that the service refuses is a
+    `ServiceError`, such as `UnauthorizedException`."""
 
     kind = "Credentials"
 
@@ -134,7 +139,8 @@ class AgentError(AgentCoreError):
 
 
 class StreamInterruptedError(AgentCoreError):
-    """An answer began and broke off. `session_id` and `events_seen` tell how to go on."""
+    """The connection broke, before the answer or within it. `delivery` says whether one began;
+    `session_id` and `events_seen` tell how to go on."""
 
     kind = "StreamInterrupted"
 
@@ -152,7 +158,7 @@ class ProtocolError(AgentCoreError):
 
 
 class ClosedError(AgentCoreError):
-    """The client or the stream was closed, or belongs to a process that this one forked off from."""
+    """The client or stream was closed, or belongs to a process that this one forked off from."""
 
     kind = "Closed"
 

@@ -34,7 +34,12 @@ class SessionId(str):
             secret: At least 16 bytes that only your backend knows; a `str` counts as UTF-8.
             *parts: E.g. tenant, user and conversation. `("ab", "c")` and `("a", "bc")` differ.
         """
-        key = secret.encode() if isinstance(secret, str) else bytes(secret)
+        if isinstance(secret, str):
+            secret = secret.encode()
+        elif not isinstance(secret, (bytes, bytearray, memoryview)):
+            # bytes(32) would be 32 zeros.
+            raise TypeError(f"secret must be bytes or a str, not {type(secret).__name__}")
+        key = bytes(secret)
         return cls._trusted(_native.derive_session_id(key, _texts(parts)))
 
     @classmethod
@@ -77,14 +82,14 @@ class RuntimeArn(str):
     `/runtime-endpoint/{name}`. Raises `InvalidInputError` for anything else.
 
     Attributes:
-        partition: E.g. `"aws"`.
+        aws_partition: E.g. `"aws"`. (`partition` is a method of every `str`.)
         region: E.g. `"us-west-2"`.
         account_id: Twelve digits.
         agent_id: The runtime's id.
         qualifier: The endpoint's name, for an endpoint ARN.
     """
 
-    partition: str
+    aws_partition: str
     region: str
     account_id: str
     agent_id: str
@@ -95,7 +100,7 @@ class RuntimeArn(str):
             raise TypeError(f"runtime_arn must be a str, not {type(arn).__name__}")
         parts = _native.parse_runtime_arn(arn)
         self = str.__new__(cls, arn)
-        self.partition, self.region, self.account_id, self.agent_id, self.qualifier = parts
+        self.aws_partition, self.region, self.account_id, self.agent_id, self.qualifier = parts
         return self
 
     @classmethod

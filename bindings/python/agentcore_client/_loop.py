@@ -1,5 +1,5 @@
-"""How an event loop waits for native work: the loop watches one descriptor, and no thread of ours ever
-enters the interpreter."""
+"""How an event loop waits for native work: the loop watches one descriptor, and no thread of ours
+ever enters the interpreter."""
 
 from __future__ import annotations
 
@@ -69,8 +69,11 @@ def running() -> tuple[AbstractEventLoop, LoopQueue]:
     queue = _QUEUES.get(loop)
     process = os.getpid()
     if queue is None or not queue.is_of(process):
-        # A closed loop's queue may hold futures that hold the loop.
-        for old in [old for old in _QUEUES if old.is_closed()]:
-            del _QUEUES[old]
+        # A closed loop's queue may hold futures that hold the loop. Other threads have loops, too:
+        # the list of them is taken in one go, and what is gone from it is gone.
+        for known in _QUEUES.keyrefs():
+            old = known()
+            if old is not None and old.is_closed():
+                _QUEUES.pop(old, None)
         queue = _QUEUES[loop] = LoopQueue(loop, process)
     return loop, queue

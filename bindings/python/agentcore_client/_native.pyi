@@ -4,14 +4,31 @@ from typing import Any, final
 
 from .types import StreamEnd
 
+__all__ = [
+    "AgentEvent",
+    "Client",
+    "PendingCall",
+    "Question",
+    "ReadyQueue",
+    "Response",
+    "Stream",
+    "__version__",
+    "check_session_id",
+    "derive_guessable_session_id",
+    "derive_session_id",
+    "generate_session_id",
+    "parse_runtime_arn",
+    "runtime_arn_of_agent",
+]
+
 __version__: str
 
 @final
 class AgentEvent:
     """What an agent sent, one at a time.
 
-    A server-sent event; or, of an answer in JSON, the one event with the whole value; or, of another
-    content type, a chunk as it came, text cut only between characters.
+    A server-sent event; or, of an answer in JSON, the one event with the whole value; or, of
+    another content type, a chunk as it came, text cut only between characters.
     """
 
     @property
@@ -72,7 +89,7 @@ class Client:
 class PendingCall:
     @property
     def token(self) -> int: ...
-    def poll(self) -> None | Question | Response | Stream | bool: ...
+    def poll(self) -> Question | Response | Stream | bool | None: ...
     def abort(self) -> None: ...
 
 @final

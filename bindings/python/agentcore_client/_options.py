@@ -6,6 +6,7 @@ from ._errors import refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime, timedelta
     from json import JSONEncoder
     from typing import Any, Final
@@ -87,9 +88,7 @@ class Limits:
 
     _given: dict[str, int]
 
-    def __init__(
-        self, *, event: int = _UNSET, answer: int = _UNSET, payload: int = _UNSET
-    ) -> None:
+    def __init__(self, *, event: int = _UNSET, answer: int = _UNSET, payload: int = _UNSET) -> None:
         limits = {"event": event, "answer": answer, "payload": payload}
         self._given = {name: limit for name, limit in limits.items() if limit is not _UNSET}
         for name, limit in self._given.items():
@@ -110,7 +109,7 @@ def _seconds(name: str, limit: object) -> float | None:
     if limit is None:
         return None
     if isinstance(limit, (int, float)) and not isinstance(limit, bool):
-        return float(limit)
+        return _float(name, limit)
     # A timedelta, without importing datetime for its sake.
     total_seconds = getattr(limit, "total_seconds", None)
     if total_seconds is None:
@@ -119,11 +118,18 @@ def _seconds(name: str, limit: object) -> float | None:
     return float(total_seconds())
 
 
+def _float(name: str, number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        raise refused(name, "an integer past all floats", "must be a number of seconds") from None
+
+
 def _point_in_time(name: str, at: object) -> float | None:
     if at is None:
         return None
     if isinstance(at, (int, float)) and not isinstance(at, bool):
-        return float(at)
+        return _float(name, at)
     timestamp = getattr(at, "timestamp", None)
     if timestamp is None:
         kind = type(at).__name__
@@ -133,15 +139,21 @@ def _point_in_time(name: str, at: object) -> float | None:
     return float(timestamp())
 
 
-def native_options(options: dict[str, Any]) -> dict[str, Any]:
+def _given(
+    name: str, value: Timeouts | Limits, cls: type[Timeouts] | type[Limits]
+) -> Mapping[str, float | None]:
+    if not isinstance(value, cls):
+        raise TypeError(f"{name} must be {cls.__name__}, not {type(value).__name__}")
+    return value._given
+
+
+def native_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, with limits as plain dicts."""
     given = {name: value for name, value in options.items() if value is not None}
-    for name, cls in (("timeouts", Timeouts), ("limits", Limits)):
-        value = given.get(name)
-        if value is not None:
-            if not isinstance(value, cls):
-                raise TypeError(f"{name} must be {cls.__name__}, not {type(value).__name__}")
-            given[name] = value._given
+    if "timeouts" in given:
+        given["timeouts"] = _given("timeouts", given["timeouts"], Timeouts)
+    if "limits" in given:
+        given["limits"] = _given("limits", given["limits"], Limits)
     return given
 
 

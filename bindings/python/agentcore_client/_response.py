@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._errors import ProtocolError
 from ._ids import SessionId
 
 TYPE_CHECKING = False
@@ -74,7 +75,12 @@ class InvokeResponse:
 
     def json(self) -> Any:
         """The body as JSON. Raises `ProtocolError` where it is none."""
-        return self._native.json()
+        try:
+            return self._native.json()
+        except ProtocolError as error:
+            error.status, error.session_id = self.status, self.session_id
+            error.request_id = self.request_id
+            raise
 
     def __repr__(self) -> str:
         return (

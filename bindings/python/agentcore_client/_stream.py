@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .types import StreamEnd
 
 
+# The ends at which it was this side that hung up on an agent which may go on.
+HUNG_UP = ("closed", "idle_timeout", "total_timeout", "too_large")
+
+
 class StreamHead:
     """What is known of a stream besides its events; the same for both kinds of stream."""
 
@@ -76,6 +80,13 @@ class StreamHead:
         """Events handed over so far."""
         return self._native.events_seen - length_hint(self._ready)
 
+    def _forget(self) -> None:
+        """What was taken before is not handed over any more, nor by a loop that is under way."""
+        for _ in self._ready:
+            pass
+        for _ in self._bytes:
+            pass
+
     def __repr__(self) -> str:
         name = type(self).__name__
         return f"{name}(session_id={str(self.session_id)!r}, end={self.end!r})"
@@ -85,8 +96,8 @@ class AgentStream(StreamHead):
     """An answer while it arrives: an iterator of `AgentEvent`.
 
     Events are handed over as soon as they are complete. A stream that breaks raises: an exhausted
-    loop means that the answer ended properly. Leaving its `with` block closes the connection at once;
-    that does not stop the agent, which `stop_session` does.
+    loop means that the answer ended properly. Leaving its `with` block closes the connection at
+    once; that does not stop the agent, which `stop_session` does.
 
     One thread may read it at a time; `close` may be called from any.
     """
@@ -136,9 +147,9 @@ class AgentStream(StreamHead):
     def close(self) -> None:
         """Closes the connection at once. Reading it afterwards raises `ClosedError`."""
         self._native.close()
-        self._ready = iter(())
+        self._forget()
         stop, self._stop = self._stop, None
-        if stop is not None and self.end != "complete":
+        if stop is not None and self.end in HUNG_UP:
             stop(self.session_id)
 
     def __enter__(self) -> AgentStream:

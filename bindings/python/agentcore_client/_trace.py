@@ -8,7 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_TRACE_OPTIONS = ("traceparent", "tracestate", "baggage", "x_amzn_trace_id")
+# The longest values that the service takes.
+_LONGEST = {"traceparent": 128, "tracestate": 512, "baggage": 8192}
 
 
 def add_current_trace(options: dict[str, Any], propagate_baggage: bool) -> None:
@@ -19,16 +20,16 @@ def add_current_trace(options: dict[str, Any], propagate_baggage: bool) -> None:
     # Where nobody has imported it, there is no current span.
     if "opentelemetry.trace" not in sys.modules:
         return
-    if any(options.get(name) is not None for name in _TRACE_OPTIONS):
-        return
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
     carrier: dict[str, str] = {}
-    TraceContextTextMapPropagator().inject(carrier)
-    if propagate_baggage:
+    if not any(name in options for name in ("traceparent", "tracestate", "x_amzn_trace_id")):
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        TraceContextTextMapPropagator().inject(carrier)
+    if propagate_baggage and "baggage" not in options:
         from opentelemetry.baggage.propagation import W3CBaggagePropagator
 
         W3CBaggagePropagator().inject(carrier)
     for name, value in carrier.items():
-        if name in _TRACE_OPTIONS and value:
+        # What is too long to be sent is left out: a call must not fail for what nobody gave it.
+        if 0 < len(value) <= _LONGEST.get(name, 0):
             options[name] = value

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypedDict, Union
+from typing import Any, Literal, Protocol, TypedDict
 
 from ._options import Timeouts
 
-Payload = Union[
-    Mapping[str, Any],
-    Sequence[Any],
-    str,
-    bytes,
-    bytearray,
-    memoryview,
-    int,
-    float,
-    bool,
-    None,
-]
+Payload = (
+    Mapping[str, Any] | Sequence[Any] | str | bytes | bytearray | memoryview | int | float | None
+)
 """`bytes` and their like go as they are, a `str` as a JSON string, the rest as JSON."""
 
 Retry = Literal["never", "default", "idempotent"]
-"""When a call is sent again. `"default"`: only where it certainly did not run. `"idempotent"`: for an
-agent that may safely run twice, also after a reset and 500 to 504."""
+"""When a call is sent again. `"default"`: only where it certainly did not run. `"idempotent"`: for
+an agent that may safely run twice, also after a reset and 500 to 504."""
 
 TextFormat = Literal[
     "auto", "json_string", "raw", "strands", "converse", "ag_ui", "text_object", "none"
@@ -54,13 +45,11 @@ class CredentialsLike(Protocol):
     def token(self) -> str | None: ...
 
 
-CredentialsSource = Union[CredentialsLike, Callable[[], CredentialsLike]]
-AsyncCredentialsSource = Union[
-    CredentialsSource,
-    Callable[[], Awaitable[CredentialsLike]],
-]
-TokenSource = Union[str, Callable[[], str]]
-AsyncTokenSource = Union[TokenSource, Callable[[], Awaitable[str]]]
+CredentialsSource = CredentialsLike | Callable[[], CredentialsLike | Awaitable[CredentialsLike]]
+"""Async callables are for `AsyncAgentCoreClient`."""
+
+TokenSource = str | Callable[[], str | Awaitable[str]]
+"""Async callables are for `AsyncAgentCoreClient`."""
 
 
 class InvokeOptions(TypedDict, total=False):
@@ -101,8 +90,8 @@ class StreamOptions(InvokeOptions, total=False):
     """What a streamed invocation may be given besides."""
 
     stop_on_close: bool
-    """Whether closing the stream before its end also stops the session. Without it, an agent goes on
-    when nobody listens any more."""
+    """Whether closing the stream before its end also stops the session. Without it, an agent goes
+    on when nobody listens any more."""
 
 
 class StopOptions(TypedDict, total=False):

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use agentcore_client::{Auth, Client as CoreClient, ClientBuilder, Invoke};
 use agentcore_ffi::{
@@ -28,10 +29,9 @@ const CLOSED: Failure = Failure::Closed("the client was closed; make a new one")
 pub(crate) struct Provider(Py<PyAny>);
 
 impl Provider {
-    /// Asks, and hands the answer over. Gives back what the provider raised.
-    pub(crate) fn answer(&self, py: Python<'_>, question: Question) -> PyResult<Option<PyErr>> {
-        let asked = self.0.bind(py).call_method0("ask");
-        answer(py, question, asked)
+    /// Asks, on this thread.
+    pub(crate) fn ask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0.bind(py).call_method0("ask")
     }
 }
 
@@ -183,7 +183,7 @@ impl Client {
         let (invoke, live, _) = self.invocation(py, payload, session, options)?;
         let lease = lease(py)?;
         let call = Call::new(invoke.send());
-        let answer = drive(py, lease.lane(), call, self.provider.as_deref());
+        let answer = drive(py, lease.lane(), call, self.asked(&live));
         live.hang_up_if_closed();
         answer.map(Response::new)
     }
@@ -198,7 +198,7 @@ impl Client {
         let (invoke, live, _) = self.invocation(py, payload, session, options)?;
         let lease = lease(py)?;
         let call = Call::new(async { invoke.stream().await.map(Feed::new) });
-        let feed = drive(py, lease.lane(), call, self.provider.as_deref());
+        let feed = drive(py, lease.lane(), call, self.asked(&live));
         live.hang_up_if_closed();
         Ok(Stream::new(live.adopt(feed?), Some(lease)))
     }
@@ -211,7 +211,7 @@ impl Client {
     ) -> PyResult<()> {
         let (stop, live) = self.stop(py, session, options)?;
         let lease = lease(py)?;
-        let stopped = drive(py, lease.lane(), Call::new(stop.send()), self.provider.as_deref());
+        let stopped = drive(py, lease.lane(), Call::new(stop.send()), self.asked(&live));
         live.hang_up_if_closed();
         stopped
     }
@@ -274,6 +274,8 @@ pub(crate) struct Borrowed {
     client: CoreClient,
     group: Arc<Group>,
     closed: Arc<AtomicBool>,
+    /// How long a provider may take.
+    auth: Duration,
 }
 
 impl Borrowed {
@@ -331,9 +333,14 @@ impl Client {
         Some((client.clone(), Arc::clone(group)))
     }
 
+    fn asked(&self, live: &Borrowed) -> Option<(&Provider, Duration)> {
+        self.provider.as_deref().map(|provider| (provider, live.auth))
+    }
+
     fn borrow(&self, py: Python<'_>) -> PyResult<Borrowed> {
         let (client, group) = self.live(py)?;
-        Ok(Borrowed { client, group, closed: Arc::clone(&self.closed) })
+        let auth = self.defaults.timeouts.auth;
+        Ok(Borrowed { client, group, closed: Arc::clone(&self.closed), auth })
     }
 
     fn invocation(
@@ -343,7 +350,7 @@ impl Client {
         session: Option<&Bound<'_, PyAny>>,
         options: &Options<'_>,
     ) -> PyResult<(Invoke, Borrowed, usize)> {
-        let live = self.borrow(py)?;
+        let mut live = self.borrow(py)?;
         let payload = values::payload(payload)?;
         let size = payload.as_bytes().len();
         let mut invoke = live.client.invoke(payload);
@@ -351,7 +358,10 @@ impl Client {
             let local = live.client.runtime_arn().is_none();
             invoke = invoke.session(values::session(id, ids::is_checked(id)?, local)?);
         }
-        Ok((values::invocation(invoke, options, &self.defaults)?, live, size))
+        let mut defaults = self.defaults;
+        let invoke = values::invocation(invoke, options, &mut defaults)?;
+        live.auth = defaults.timeouts.auth;
+        Ok((invoke, live, size))
     }
 
     fn stop(
@@ -360,10 +370,12 @@ impl Client {
         session: &Bound<'_, PyAny>,
         options: &Options<'_>,
     ) -> PyResult<(agentcore_client::StopSession, Borrowed)> {
-        let live = self.borrow(py)?;
+        let mut live = self.borrow(py)?;
         let local = live.client.runtime_arn().is_none();
         let id = values::session(session, ids::is_checked(session)?, local)?;
-        let stop = values::stop(live.client.stop_session(id), options, &self.defaults)?;
+        let mut defaults = self.defaults;
+        let stop = values::stop(live.client.stop_session(id), options, &mut defaults)?;
+        live.auth = defaults.timeouts.auth;
         Ok((stop, live))
     }
 }

@@ -16,7 +16,9 @@ mod ids;
 use pyo3::prelude::*;
 
 /// The native half of `agentcore_client`. Private: import from `agentcore_client`.
-#[pymodule]
+// Some locks are only safe across a fork because no two threads run Python at once, so a
+// free-threaded interpreter is asked for its lock back.
+#[pymodule(gil_used = true)]
 mod _native {
     #[pymodule_export]
     use super::call::{PendingCall, Question};

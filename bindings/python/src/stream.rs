@@ -26,7 +26,12 @@ struct Inner {
     lease: Mutex<Option<Lease>>,
     /// Of the event loop that read it last.
     waker: Mutex<Option<(u64, Arc<TokenWaker>)>>,
+    events_kept: Kept,
+    bytes_kept: Kept,
 }
+
+/// What was taken when a signal's handler raised: the next read gives it.
+type Kept = Mutex<Option<Py<PyList>>>;
 
 impl Drop for Inner {
     fn drop(&mut self) {
@@ -36,7 +41,13 @@ impl Drop for Inner {
 
 impl Stream {
     pub(crate) fn new(feed: Arc<Feed>, lease: Option<Lease>) -> Self {
-        Self(Owned::new(Inner { feed, lease: Mutex::new(lease), waker: Mutex::default() }))
+        Self(Owned::new(Inner {
+            feed,
+            lease: Mutex::new(lease),
+            waker: Mutex::default(),
+            events_kept: Mutex::default(),
+            bytes_kept: Mutex::default(),
+        }))
     }
 
     fn inner(&self, py: Python<'_>) -> PyResult<&Inner> {
@@ -60,8 +71,12 @@ impl Inner {
         py: Python<'py>,
         poll: impl Fn(&Reading<'_>, &mut Context<'_>) -> Poll<Batch<T>> + Sync + Send,
         to_python: impl FnMut(T) -> PyResult<Bound<'py, PyAny>>,
+        kept: &Kept,
     ) -> PyResult<Option<Bound<'py, PyList>>> {
         let reading = self.reading()?;
+        if let Some(items) = kept.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Ok(Some(items.into_bound(py)));
+        }
         let lane = self.lane()?;
         let batch = match &lane {
             Some(lane) => wait(py, lane, |cx| poll(&reading, cx)),
@@ -74,7 +89,14 @@ impl Inner {
             },
         };
         flush_logs(py, self.feed.scope());
-        self.hand_over(py, batch?, to_python)
+        let items = self.hand_over(py, batch?, to_python)?;
+        // The handler of a signal that came meanwhile would run as soon as this returns, and an
+        // exception of its own would take the items with it. So it runs while they are still here.
+        if let (Some(items), Err(raised)) = (&items, py.check_signals()) {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(items.clone().unbind());
+            return Err(raised);
+        }
+        Ok(items)
     }
 
     /// The items that have arrived; `None` while none has, an empty list at the end.
@@ -178,12 +200,14 @@ impl Stream {
 
     /// Waits for events on this thread; `None` at the end.
     fn next_events<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        self.inner(py)?.next(py, |r, cx| r.poll_events(cx), |item| event(py, item))
+        let inner = self.inner(py)?;
+        inner.next(py, |r, cx| r.poll_events(cx), |item| event(py, item), &inner.events_kept)
     }
 
     /// Waits for raw bytes on this thread; `None` at the end.
     fn next_bytes<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        self.inner(py)?.next(py, |r, cx| r.poll_bytes(cx), |item| Ok(bytes(py, item)))
+        let inner = self.inner(py)?;
+        inner.next(py, |r, cx| r.poll_bytes(cx), |item| Ok(bytes(py, item)), &inner.bytes_kept)
     }
 
     /// A token, and the events that have arrived: `None` while none has, an empty list at the end.
@@ -211,6 +235,9 @@ impl Stream {
         if let Some(inner) = self.0.get() {
             inner.feed.close();
             inner.give_back();
+            for kept in [&inner.events_kept, &inner.bytes_kept] {
+                drop(kept.lock().unwrap_or_else(PoisonError::into_inner).take());
+            }
         }
     }
 }

@@ -78,12 +78,12 @@ pub(crate) fn timeouts(base: Timeouts, given: &Bound<'_, PyAny>) -> PyResult<Tim
     let mut timeouts = base;
     let given = given.cast::<PyDict>().map_err(|_| wrong_type("timeouts", given, "Timeouts"))?;
     for (name, value) in given.iter() {
-        let name = name.extract::<String>()?;
+        let name = name.cast::<PyString>()?.to_str()?;
         let field = format!("timeouts.{name}");
         let some = |limit: Option<Duration>| {
             limit.ok_or_else(|| wrong_type(&field, &value, "seconds or a timedelta"))
         };
-        match name.as_str() {
+        match name {
             "connect" => timeouts.connect = some(seconds(&field, &value)?)?,
             "auth" => timeouts.auth = some(seconds(&field, &value)?)?,
             "first_byte" => timeouts.first_byte = some(seconds(&field, &value)?)?,
@@ -105,7 +105,7 @@ fn limits(base: Limits, given: &Bound<'_, PyAny>) -> PyResult<Limits> {
     let mut limits = base;
     let given = given.cast::<PyDict>().map_err(|_| wrong_type("limits", given, "Limits"))?;
     for (name, value) in given.iter() {
-        let name = name.extract::<String>()?;
+        let name = name.cast::<PyString>()?.to_str()?;
         let field = format!("limits.{name}");
         let bytes: u64 = value.extract().map_err(|_| {
             if value.is_instance_of::<pyo3::types::PyInt>() {
@@ -114,7 +114,7 @@ fn limits(base: Limits, given: &Bound<'_, PyAny>) -> PyResult<Limits> {
                 wrong_type(&field, &value, "a number of bytes")
             }
         })?;
-        match name.as_str() {
+        match name {
             "event" => limits.event = usize::try_from(bytes).unwrap_or(usize::MAX),
             "answer" => limits.answer = bytes,
             "payload" => limits.payload = usize::try_from(bytes).unwrap_or(usize::MAX),
@@ -179,8 +179,7 @@ pub(crate) fn configure(
 ) -> PyResult<ClientBuilder> {
     let mut agent = (None, None);
     for (name, value) in options.iter() {
-        let name = name.extract::<String>()?;
-        let name = name.as_str();
+        let name = name.cast::<PyString>()?.to_str()?;
         builder = match name {
             "agent_id" => {
                 agent.0 = Some(text(name, &value)?);
@@ -296,24 +295,26 @@ impl Defaults {
     }
 }
 
-/// The options of one invocation.
+/// The options of one invocation; `defaults` becomes what holds for it.
 pub(crate) fn invocation(
     mut invoke: Invoke,
     options: &Options<'_>,
-    defaults: &Defaults,
+    defaults: &mut Defaults,
 ) -> PyResult<Invoke> {
     let mut trace = TraceContext::default();
     let mut mcp = McpHeaders::default();
     for (name, value) in options.iter() {
-        let name = name.extract::<String>()?;
-        let name = name.as_str();
+        let name = name.cast::<PyString>()?.to_str()?;
         let string = || text(name, &value);
         invoke = match name {
             "user_id" => invoke.user_id(string()?),
             "headers" => headers(invoke, &value)?,
             "content_type" => invoke.content_type(string()?),
             "accept" => invoke.accept(string()?),
-            "timeouts" => invoke.timeouts(timeouts(defaults.timeouts, &value)?),
+            "timeouts" => {
+                defaults.timeouts = timeouts(defaults.timeouts, &value)?;
+                invoke.timeouts(defaults.timeouts)
+            }
             "retry" => invoke.retry(retry(name, &value)?),
             "text_format" => invoke.text_format(text_format(name, &value)?),
             _ => {
@@ -345,16 +346,18 @@ fn headers(mut invoke: Invoke, value: &Bound<'_, PyAny>) -> PyResult<Invoke> {
     Ok(invoke)
 }
 
-/// The options of a stop.
+/// The options of a stop; `defaults` becomes what holds for it.
 pub(crate) fn stop(
     mut stop: agentcore_client::StopSession,
     options: &Options<'_>,
-    defaults: &Defaults,
+    defaults: &mut Defaults,
 ) -> PyResult<agentcore_client::StopSession> {
     for (name, value) in options.iter() {
-        let name = name.extract::<String>()?;
-        stop = match name.as_str() {
-            "timeouts" => stop.timeouts(timeouts(defaults.timeouts, &value)?),
+        stop = match name.cast::<PyString>()?.to_str()? {
+            "timeouts" => {
+                defaults.timeouts = timeouts(defaults.timeouts, &value)?;
+                stop.timeouts(defaults.timeouts)
+            }
             "retry" => stop.retry(retry("retry", &value)?),
             name => return Err(unknown(name)),
         };

@@ -3,13 +3,13 @@
 
 use std::cell::Cell;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agentcore_ffi::{Call, Lane, Turn};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::client::Provider;
+use crate::client::{Provider, answer};
 use crate::errors::{flush_logs, raise};
 
 const SLICE: Duration = Duration::from_millis(100);
@@ -32,7 +32,8 @@ pub(crate) fn wait<T: Send>(
     }
 }
 
-/// Waits for a call, and asks its provider when it wants to know something.
+/// Waits for a call, and asks its provider when it wants to know something. The provider may take so
+/// long; what it says later is not taken, and the call fails by its time limit.
 ///
 /// # Errors
 /// The call's own, what a signal handler raises, and what a provider raises that is no `Exception`.
@@ -40,14 +41,16 @@ pub(crate) fn drive<T: Send>(
     py: Python<'_>,
     lane: &Lane,
     mut call: Call<T>,
-    provider: Option<&Provider>,
+    provider: Option<(&Provider, Duration)>,
 ) -> PyResult<T> {
     let mut cause = None;
+    let mut too_late = None;
     loop {
         let turn = wait(py, lane, |cx| call.poll(cx));
         flush_logs(py, call.scope());
         match turn? {
             Turn::Done(result) => {
+                drop(too_late);
                 return result.map_err(|failure| {
                     let error = raise(py, &failure);
                     if failure.kind() == agentcore_client::ErrorKind::Credentials && cause.is_some()
@@ -58,7 +61,16 @@ pub(crate) fn drive<T: Send>(
                 });
             }
             Turn::Ask(question) => match provider {
-                Some(provider) => cause = provider.answer(py, question)?,
+                Some((provider, limit)) => {
+                    let asked_at = Instant::now();
+                    let asked = provider.ask(py);
+                    if asked.is_ok() && asked_at.elapsed() >= limit {
+                        // Kept without an answer, for the core's own clock to judge.
+                        too_late = Some(question);
+                    } else {
+                        cause = answer(py, question, asked)?;
+                    }
+                }
                 // Without a provider nothing is asked.
                 None => drop(question),
             },

@@ -2,10 +2,22 @@
 names it, and so does whoever tests an installed wheel.
 """
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentcore_client import AgentCoreClient
+    from agentcore_client.testing import LocalDataPlane
 
 ROOT = Path(__file__).resolve().parents[3]
+OURS = ("AGENTCORE_LOCAL_URL", "AGENTCORE_BEARER_TOKEN", "AGENTCORE_ALLOW_HTTP_HOSTS")
 
 
 def pytest_configure() -> None:
@@ -15,3 +27,18 @@ def pytest_configure() -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         os.environ.pop(name, None)
         os.environ.pop(name.lower(), None)
+    # Nothing of the developer's own set-up decides what a test sees.
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "AGENT_RUNTIME_", "OTEL_")) or name in OURS:
+            del os.environ[name]
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+
+@pytest.fixture
+def client(local_data_plane: LocalDataPlane) -> Iterator[AgentCoreClient]:
+    """A client of the demo agent."""
+    from agentcore_client import AgentCoreClient
+
+    with AgentCoreClient(**local_data_plane.client_options()) as client:
+        yield client

@@ -60,7 +60,7 @@ def answer_remember(payload, context):
 def answer_calls(payload, context):
     """How often each case ran under the given `key`."""
     key = payload.get("key")
-    return {case: n for (k, case), n in sorted(CALLS.items()) if k == key}
+    return dict(sorted((case, n) for (k, case), n in CALLS.items() if k == key))
 
 
 def answer_big(payload, context):

@@ -278,23 +278,26 @@ class _Running:
         self._command = command
         # A file, not a pipe: nobody has to read along, and the text is there when it is needed.
         self._stderr = tempfile.TemporaryFile()
+        self._lock = threading.Lock()
+        self._reading = True
+        self._closed = False
         try:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
+                bufsize=0,
                 # Ctrl-C is for the test run, which still wants to tidy up.
                 start_new_session=os.name == "posix",
             )
         except OSError as error:
             self._stderr.close()
             raise LocalDataPlaneError(f"Cannot start {command[0]}: {error}") from error
-        self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
         self.own_connections: set[int] = set()
         try:
-            self.start_line = self._read_start_line()
+            self.start_line: dict[str, Any] = self._read_start_line()
         except BaseException:
             self.close(wait=0.0)
             raise
@@ -306,12 +309,20 @@ class _Running:
         stdout = self._process.stdout
         assert stdout is not None
         lines: list[bytes] = []
+
+        def read() -> None:
+            lines.append(stdout.readline())
+            with self._lock:
+                self._reading = False
+                if self._closed:
+                    stdout.close()
+
         # A thread, because a pipe cannot be read with a time limit on Windows.
-        self._reader = threading.Thread(target=lambda: lines.append(stdout.readline()), daemon=True)
-        self._reader.start()
-        self._reader.join(START_SECONDS)
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        reader.join(START_SECONDS)
         program = self._command[0]
-        if self._reader.is_alive():
+        if reader.is_alive():
             raise LocalDataPlaneError(
                 f"{program} printed no start line within {START_SECONDS:g} s{self._complaint()}"
             )
@@ -327,15 +338,13 @@ class _Running:
                 f"{program} ended at once with exit code {code}{self._complaint()}"
             )
         try:
-            told = json.loads(line)
-        except ValueError:
-            told = None
-        if not isinstance(told, dict) or "control_token" not in told:
+            told: dict[str, Any] = json.loads(line)
+            _ = told["base_url"], told["control_token"]
+        except (ValueError, TypeError, LookupError):
             raise LocalDataPlaneError(
                 f"{program} is no {NAME}: its first line says something else{self._complaint()}"
-            )
-        start_line: dict[str, Any] = told
-        return start_line
+            ) from None
+        return told
 
     def _complaint(self) -> str:
         try:
@@ -355,7 +364,8 @@ class _Running:
             # nothing of the proxies in the environment, which is as it should be here.
             connection = self._connection
             if connection is None:
-                url = urlsplit(self.start_line["base_url"])
+                base_url: str = self.start_line["base_url"]
+                url = urlsplit(base_url)
                 assert url.hostname is not None
                 connection = http.client.HTTPConnection(
                     url.hostname, url.port, timeout=CONTROL_SECONDS
@@ -400,9 +410,11 @@ class _Running:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        # Closing waits for a reader; what a script started may hold the other end for long.
-        if not self._reader.is_alive():
-            process.stdout.close()
+        with self._lock:
+            self._closed = True
+            # What a script started may hold the other end for long; then the reader closes ours.
+            if not self._reading:
+                process.stdout.close()
         self._stderr.close()
 
 

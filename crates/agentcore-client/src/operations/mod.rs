@@ -237,7 +237,8 @@ impl Core {
             .map_err(|error| plain(self.not_answered(error, call, total(started, end))))?;
         let status = response.status();
         if status.is_success() {
-            return match response.headers().get(header::CONTENT_ENCODING) {
+            let headers = response.headers();
+            return match headers.get(header::CONTENT_ENCODING) {
                 Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
                     Err(plain(
                         Error::new(
@@ -245,7 +246,8 @@ impl Core {
                             Delivery::Accepted,
                             "the answer is compressed, which was not asked for; a proxy on the way may do that",
                         )
-                        .with_status(status.as_u16()),
+                        .with_status(status.as_u16())
+                        .with_request_id(service_error::request_id(headers)),
                     ))
                 }
                 _ => Ok(response),

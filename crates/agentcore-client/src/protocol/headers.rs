@@ -44,7 +44,7 @@ pub(crate) fn is_signed(name: &str) -> bool {
     }
 }
 
-const FIELD: &str = "header";
+const FIELD: &str = "headers";
 
 /// As much as the service hands to an agent.
 const MAX_VALUE: usize = 4096;
@@ -56,18 +56,18 @@ const MAX_TOKEN: usize = 8192;
 const WITH_OPTION: &[(&str, &str)] = &[
     ("accept", "accept"),
     ("authorization", "auth"),
-    ("baggage", "trace"),
+    ("baggage", "baggage"),
     ("content-type", "content_type"),
-    ("mcp-method", "mcp"),
-    ("mcp-name", "mcp"),
-    ("mcp-protocol-version", "mcp"),
-    ("mcp-session-id", "mcp"),
-    ("traceparent", "trace"),
-    ("tracestate", "trace"),
+    ("mcp-method", "mcp_method"),
+    ("mcp-name", "mcp_name"),
+    ("mcp-protocol-version", "mcp_protocol_version"),
+    ("mcp-session-id", "mcp_session_id"),
+    ("traceparent", "traceparent"),
+    ("tracestate", "tracestate"),
     ("user-agent", "user_agent"),
-    ("x-amzn-bedrock-agentcore-runtime-session-id", "session"),
+    ("x-amzn-bedrock-agentcore-runtime-session-id", "session_id"),
     ("x-amzn-bedrock-agentcore-runtime-user-id", "user_id"),
-    ("x-amzn-trace-id", "trace"),
+    ("x-amzn-trace-id", "x_amzn_trace_id"),
 ];
 
 /// Headers that the HTTP layer sets, or that end at the next hop.
@@ -251,12 +251,12 @@ mod tests {
             ("content-type", "option content_type"),
             ("Authorization", "option auth"),
             ("User-Agent", "option user_agent"),
-            ("traceparent", "option trace"),
-            ("baggage", "option trace"),
-            ("X-Amzn-Trace-Id", "option trace"),
-            ("X-Amzn-Bedrock-AgentCore-Runtime-Session-Id", "option session"),
+            ("traceparent", "option traceparent"),
+            ("baggage", "option baggage"),
+            ("X-Amzn-Trace-Id", "option x_amzn_trace_id"),
+            ("X-Amzn-Bedrock-AgentCore-Runtime-Session-Id", "option session_id"),
             ("X-Amzn-Bedrock-AgentCore-Runtime-User-Id", "option user_id"),
-            ("Mcp-Session-Id", "option mcp"),
+            ("Mcp-Session-Id", "option mcp_session_id"),
             ("Host", "HTTP layer"),
             ("Connection", "HTTP layer"),
             ("Transfer-Encoding", "HTTP layer"),
@@ -279,7 +279,7 @@ mod tests {
             ("é", "a name of"),
         ] {
             let error = validate_caller_header(name, "v").unwrap_err();
-            assert_eq!(error.field(), Some("header"));
+            assert_eq!(error.field(), Some("headers"));
             assert!(error.to_string().contains(advice), "{name}: {error}");
         }
         assert!(validate_caller_header(&"x".repeat(257), "v").is_err());

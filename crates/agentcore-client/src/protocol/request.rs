@@ -295,7 +295,7 @@ pub(crate) fn invoke(
 
     if input.headers.len() > MAX_HEADERS {
         return Err(Error::invalid(
-            "header",
+            "headers",
             format_args!("{} of them", input.headers.len()),
             format_args!("at most {MAX_HEADERS}, of which the service hands 20 to an agent"),
         ));
@@ -305,7 +305,7 @@ pub(crate) fn invoke(
         if map.insert(name, value).is_some() {
             // All that is set above is refused by name, so this is the caller's own.
             return Err(Error::invalid(
-                "header",
+                "headers",
                 "a name given twice",
                 "names are the same in upper and lower case: give one value",
             ));
@@ -574,11 +574,11 @@ mod tests {
         input.headers = (0..MAX_HEADERS).map(|i| (format!("x-{i}"), i.to_string())).collect();
         assert_eq!(build(&input).unwrap().headers()["x-7"], "7");
         input.headers.push(("x-last".into(), "v".into()));
-        assert_eq!(build(&input).unwrap_err().field(), Some("header"));
+        assert_eq!(build(&input).unwrap_err().field(), Some("headers"));
         input.headers = vec![("x-a".into(), "1".into()), ("X-A".into(), "2".into())];
         assert!(build(&input).unwrap_err().to_string().contains("given twice"));
         input.headers = vec![("host".into(), "evil.example".into())];
-        assert_eq!(build(&input).unwrap_err().field(), Some("header"));
+        assert_eq!(build(&input).unwrap_err().field(), Some("headers"));
     }
 
     #[test]

@@ -453,7 +453,7 @@ fn agents_own(status: StatusCode) -> String {
     format!("the local agent answered with status {}; {advice}", status.as_u16())
 }
 
-fn request_id(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
     ["x-amzn-requestid", "x-amzn-request-id", "x-amz-request-id"]
         .iter()
         .find_map(|name| headers.get(*name)?.to_str().ok())

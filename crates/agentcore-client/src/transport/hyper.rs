@@ -87,7 +87,8 @@ async fn send(
             Err(Failed::For(error)) => return Err(error),
         }
     }
-    let conn = connect(&shared.connector, &uri, target, &limits).await?;
+    // Boxed: most calls find a connection, and what stays is moved and kept for each call.
+    let conn = Box::pin(connect(&shared.connector, &uri, target, &limits)).await?;
     match exchange(pool, conn, request, &limits).await {
         Ok(answer) => Ok(answer),
         Err(Failed::Unsent(_, cause)) => Err(SendError::Connect(cause.into())),

@@ -1,0 +1,342 @@
+"""The Python package beside its limit and its peers, in the same run. See ../METHOD.md.
+
+    run.py [--quick] [--rounds N] [--only NAME ...] [--without-ours] [--uvloop] [--json FILE]
+
+Prints a table in Markdown on standard output, its progress on standard error. What is measured
+stands in `scenarios.py`, how in `contestants/measure.py`. Exit status 1: a contestant failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from scenarios import AIOBOTOCORE, ASYNCIO, COLD, OURS, RAW, SCENARIOS, WARM, Metric, Scenario
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+CONTESTANTS = HERE / "contestants"
+
+ARN = "arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/my_agent-AbCdEf1234"
+FIRST_EVENT = "token 000000 ".ljust(90, "x")
+PATIENCE_SECONDS = 180
+QUICK_ROUNDS = 3
+
+# Nothing of the caller's AWS set-up, proxies or Python options may reach a contestant.
+ENVIRONMENT = {
+    **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ},
+    "LC_ALL": "C.UTF-8",
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+# What a contestant measured in one round: metric -> number. The rounds of one: a list of those,
+# None where it failed.
+Measured = dict[str, float]
+Rounds = dict[str, list[Measured | None]]
+
+
+class Failure(Exception):
+    """A contestant did not do what it was asked for."""
+
+
+class Machine:
+    """Who runs where: contestants on one CPU, the mock and this program on another."""
+
+    def __init__(self, pin: bool) -> None:
+        self.client: set[int] | None = None
+        self.others: set[int] | None = None
+        if pin and hasattr(os, "sched_getaffinity"):
+            cpus = sorted(os.sched_getaffinity(0))
+            if len(cpus) > 1:
+                self.client, self.others = {cpus[0]}, {cpus[1]}
+                os.sched_setaffinity(0, self.others)
+
+    def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        """On the contestants' CPU. A child inherits it, which costs the child nothing."""
+        if self.client and self.others:
+            os.sched_setaffinity(0, self.client)
+        try:
+            return subprocess.Popen(command, text=True, env=ENVIRONMENT, **options)
+        finally:
+            if self.client and self.others:
+                os.sched_setaffinity(0, self.others)
+
+
+class Mock:
+    """The server of all contestants. It leaves when its standard input ends."""
+
+    def __init__(self, program: Path) -> None:
+        self.process = subprocess.Popen(
+            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdin and self.process.stdout
+        self.address = self.process.stdout.readline().strip()
+
+    def __enter__(self) -> Mock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+
+
+class Bench:
+    def __init__(self, machine: Machine, programs: Path, address: str, uvloop: bool) -> None:
+        self.machine = machine
+        self.raw = str(programs / "raw")
+        self.address = address
+        self.uvloop = uvloop
+
+    def command(self, scenario: Scenario, contestant: str, options: dict[str, Any]) -> list[str]:
+        if contestant == RAW:
+            return [self.raw, scenario.program, self.address, json.dumps(options)]
+        if scenario.program != "cold":
+            if self.uvloop and contestant.startswith((ASYNCIO, AIOBOTOCORE)):
+                options = {**options, "uvloop": True}
+            program = str(CONTESTANTS / WARM[contestant])
+            return [sys.executable, program, scenario.program, self.address, json.dumps(options)]
+        program = COLD[contestant]
+        if not program.endswith(".py"):
+            return [sys.executable, "-c", program]
+        ask = json.dumps({"kind": "sse", "events": options["units"], "per_chunk": 1})
+        return [sys.executable, str(CONTESTANTS / program), f"http://{self.address}", ARN, ask]
+
+    def measure(self, scenario: Scenario, contestant: str, options: dict[str, Any]) -> Measured:
+        """One contestant in a process of its own, once."""
+        output, cpu_ns = self.run(self.command(scenario, contestant, options))
+        if scenario.program == "cold":
+            if COLD.get(contestant, ".py").endswith(".py") and output.strip(' "\n') != FIRST_EVENT:
+                raise Failure(f"the first event is {output!r}")
+            return {"process": cpu_ns / 1e6}
+        result = json.loads(output)
+        expected = options["units"] * options.get("streams", 1)
+        if result["units"] != expected:
+            raise Failure(f"{result['units']} of {expected} calls or events")
+        measured = {}
+        if "cpu_ns" in result:
+            measured["cpu"] = result["cpu_ns"] / 1e3 / expected
+        if "late_ns" in result:
+            measured["late"] = statistics.median(result["late_ns"]) / 1e3
+        if "rss_kib" in result:
+            measured["rss"] = result["rss_kib"] / options["streams"]
+        return measured
+
+    def run(self, command: Sequence[str]) -> tuple[str, float]:
+        """What it wrote, and the CPU time of the whole process."""
+        with tempfile.TemporaryFile("w+") as errors:
+            process = self.machine.start(command, stdout=subprocess.PIPE, stderr=errors)
+            patience = threading.Timer(PATIENCE_SECONDS, process.kill)
+            patience.start()
+            try:
+                assert process.stdout
+                with process.stdout as stdout:
+                    output = stdout.read()
+                # Not wait(): this says what exactly this child has used.
+                _, status, used = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+            finally:
+                patience.cancel()
+            if process.returncode:
+                errors.seek(0)
+                raise Failure(f"exit status {process.returncode}: {errors.read()[-2000:].strip()}")
+        return output, (used.ru_utime + used.ru_stime) * 1e9
+
+
+def in_turn(contestants: list[str], number: int) -> list[str]:
+    """Every other round runs backwards, and after two another contestant begins."""
+    start = number // 2 % len(contestants)
+    order = contestants[start:] + contestants[:start]
+    return order[::-1] if number % 2 else order
+
+
+def run_scenario(
+    bench: Bench,
+    scenario: Scenario,
+    contestants: list[str],
+    rounds: int,
+    quick: bool,
+    failures: dict[tuple[str, str], str],
+) -> Rounds:
+    values: Rounds = {contestant: [] for contestant in contestants}
+    # A cold start has a round 0 that does not count: it reads the files, writes the bytecode.
+    for number in range(-1 if scenario.program == "cold" else 0, rounds):
+        print(f"{scenario.name}: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+        for contestant in in_turn(contestants, max(number, 0)):
+            options = {**scenario.options, **scenario.contestants[contestant]}
+            if quick:
+                options.update(scenario.quick)
+            measured = None
+            if (scenario.name, contestant) not in failures:
+                try:
+                    measured = bench.measure(scenario, contestant, options)
+                except (Failure, ValueError, KeyError) as failure:
+                    failures[scenario.name, contestant] = str(failure)
+                    print(f"  {contestant} failed: {failure}", file=sys.stderr)
+            if number >= 0:
+                values[contestant].append(measured)
+    return values
+
+
+def column(rounds: Rounds, contestant: str, metric: Metric) -> list[float]:
+    """NaN where there is nothing."""
+    measured = rounds.get(contestant, [])
+    return [one[metric.of] if one else math.nan for one in measured]
+
+
+def present(values: Sequence[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
+
+
+def figure(value: float) -> str:
+    if value >= 1_000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def rows(scenario: Scenario, metric: Metric, rounds: Rounds) -> list[str]:
+    lines = []
+    for contestant in rounds:
+        values = column(rounds, contestant, metric)
+        target = metric.targets.get(contestant)
+        against = target.against if target and target.against else RAW
+        reference = column(rounds, against, metric)
+        if not present(values):
+            lines.append(f"| {contestant} | failed | | | | |")
+            continue
+        median, best = statistics.median_high(present(values)), min(present(values))
+        ratios = present([a / b for a, b in zip(values, reference, strict=False)])
+        ratio = ratio_best = math.nan
+        if contestant != against and ratios:
+            ratio, ratio_best = statistics.median_high(ratios), best / min(present(reference))
+        aim, verdict = "", ""
+        if target:
+            by_ratio = target.against is not None
+            sign = f"× {against}" if by_ratio else metric.unit
+            aim = f"≤ {figure(target.limit)} {sign}"
+            verdict = judge(
+                target.limit, ratio if by_ratio else median, ratio_best if by_ratio else best
+            )
+        over = "" if math.isnan(ratio) else f"{ratio:.2f}× {against}"
+        over_best = "" if math.isnan(ratio) else f"{ratio_best:.2f}×"
+        spread = f"{figure(median)} [{figure(best)}–{figure(max(present(values)))}]"
+        lines.append(
+            f"| {contestant} | {spread} {metric.unit} | {over} | {over_best} | {aim} | {verdict} |"
+        )
+    return lines
+
+
+def judge(limit: float, median: float, best: float) -> str:
+    if math.isnan(median):
+        return "not measured"
+    if median <= limit:
+        return "met"
+    return "met by the best rounds only" if best <= limit else "**missed**"
+
+
+def report(results: dict[str, Rounds], failures: dict[tuple[str, str], str], how: str) -> str:
+    lines = [how]
+    for scenario in SCENARIOS:
+        if scenario.name not in results:
+            continue
+        rounds = results[scenario.name]
+        for metric in scenario.metrics:
+            lines += [
+                "",
+                f"**{scenario.title[0].upper()}{scenario.title[1:]}**: {metric.title}",
+                "",
+                "| contestant | median [best–worst] | median of ratios | best over best "
+                "| target | |",
+                "|---|---|---|---|---|---|",
+                *rows(scenario, metric, rounds),
+            ]
+    if failures:
+        lines += ["", "Failed:", ""]
+        for (name, contestant), why in failures.items():
+            lines.append(f"* {name}, {contestant}: {why.splitlines()[-1] if why else 'no reason'}")
+    return "\n".join(lines)
+
+
+def versions(uvloop: bool) -> str:
+    names = ["agentcore-client", "boto3", "botocore", "aiobotocore", "aiohttp"]
+    found = [f"Python {platform.python_version()}"]
+    for name in [*names, *(["uvloop"] if uvloop else [])]:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"no {name}")
+    return ", ".join(found)
+
+
+def more_files() -> None:
+    """A thousand streams are a thousand sockets, at both ends."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8_192 if hard == resource.RLIM_INFINITY else min(8_192, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def ours_is_there() -> bool:
+    check = "from agentcore_client import AgentCoreClient, AsyncAgentCoreClient"
+    ran = subprocess.run([sys.executable, "-c", check], env=ENVIRONMENT, capture_output=True)
+    return ran.returncode == 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    names = [scenario.name for scenario in SCENARIOS]
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    parser.add_argument("--quick", action="store_true", help="a look whether it runs, no figures")
+    parser.add_argument("--rounds", type=int, help="instead of each scenario's own number")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
+    parser.add_argument("--without-ours", action="store_true", help="limit and peers only")
+    parser.add_argument("--uvloop", action="store_true", help="for the asyncio contestants")
+    parser.add_argument("--no-pin", action="store_true", help="let everyone run on any CPU")
+    parser.add_argument("--json", type=Path, help="every round's figures into this file")
+    parser.add_argument("--programs", type=Path, default=target / "release", help="mock and raw")
+    chosen = parser.parse_args()
+    if not chosen.without_ours and not ours_is_there():
+        sys.exit("agentcore_client is not installed beside this Python; or --without-ours")
+    more_files()
+    machine = Machine(not chosen.no_pin)
+    results: dict[str, Rounds] = {}
+    failures: dict[tuple[str, str], str] = {}
+    with Mock(chosen.programs / "mock") as mock:
+        bench = Bench(machine, chosen.programs, mock.address, chosen.uvloop)
+        for scenario in SCENARIOS:
+            if scenario.name not in chosen.only:
+                continue
+            contestants = [
+                name for name in scenario.contestants if not (chosen.without_ours and name in OURS)
+            ]
+            rounds = chosen.rounds or (QUICK_ROUNDS if chosen.quick else scenario.rounds)
+            results[scenario.name] = run_scenario(
+                bench, scenario, contestants, rounds, chosen.quick, failures
+            )
+    how = f"{versions(chosen.uvloop)}; {platform.system()}, {os.cpu_count()} CPUs, " + (
+        "client and mock on one each." if machine.client else "nothing pinned."
+    )
+    if chosen.quick:
+        how += " **A quick look: these are no figures.**"
+    print(report(results, failures, how))
+    if chosen.json:
+        chosen.json.write_text(json.dumps(results, indent=1))
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
