@@ -62,7 +62,8 @@ export async function use(signal: AbortSignal, prompt: Prompt): Promise<string> 
   const response: Response = stream.toResponse({ status: 201 });
   const body: ReadableStream<Uint8Array> = stream.toReadableStream();
   const texts: ReadableStream<string> = stream.toTextStream();
-  const stopped: undefined | void = await client.stopSession(reply.sessionId, { retry: "never" });
+  const stopping: Promise<void> = client.stopSession(reply.sessionId, { retry: "never" });
+  await stopping;
 
   try {
     await client.withOptions({ qualifier: "prod" }).invoke(Uint8Array.of(1));
@@ -94,5 +95,5 @@ export async function use(signal: AbortSignal, prompt: Prompt): Promise<string> 
   new AgentCoreClient(plane.clientOptions());
   await plane.addFault({ status: 429, code: "ThrottlingException" });
   const entry: JournalEntry = await plane.waitFor(({ kind }) => kind === "disconnect");
-  return `${text} ${unknownValue} ${bytes} ${end} ${response} ${body} ${texts} ${stopped} ${credentials} ${entry}`;
+  return `${text} ${unknownValue} ${bytes} ${end} ${response} ${body} ${texts} ${credentials} ${entry}`;
 }
