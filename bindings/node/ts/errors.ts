@@ -250,7 +250,6 @@ export function callerOf(below: (...args: never[]) => unknown): Caller {
 const CORE_NAMES =
   /\b(?:timeouts\.first_byte|(?:account|agent|session|user|trace|mcp_session|x_amzn_trace)_id|SessionId::\w+|RuntimeArn::\w+|allow_http_hosts?|bearer_token|ca_bundle|content_type|endpoint_url|invocation_url|local_url|mcp_method|mcp_name|mcp_protocol_version|runtime_arn|stop_on_close|stop_session|text_format|use_dualstack|use_fips|user_agent|with_options)\b/g;
 const GROUPED: Readonly<Record<string, string>> = {
-  header: "headers",
   traceparent: "trace.traceparent",
   tracestate: "trace.tracestate",
   baggage: "trace.baggage",

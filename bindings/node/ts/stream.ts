@@ -10,6 +10,7 @@ import { Head, type StreamEnd } from "./response.js";
 import { offAbort, onAbort } from "./signal.js";
 
 const CLOSED = "the stream was closed";
+const ENDED_BY_ITSELF: ReadonlySet<StreamEnd | undefined> = new Set(["complete", "agent_error"]);
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /** Why nothing more can be read, though the answer did not end. */
@@ -378,7 +379,8 @@ export class AgentStream extends Head implements AsyncIterable<AgentEvent> {
     this.#source.stop({ error: () => new ClosedError(CLOSED, { delivery: "accepted" }) });
     const stop = this.#stop;
     this.#stop = undefined;
-    if (stop !== undefined && this.end !== "complete") await stop(this.sessionId);
+    // An agent that ended by itself, however it did, has nothing left to stop.
+    if (stop !== undefined && !ENDED_BY_ITSELF.has(this.end)) await stop(this.sessionId);
   }
 
   /** What `await using` calls: {@link close}. */
