@@ -184,6 +184,14 @@ addon: $(NODE_READY) ## the Node package: native module and TypeScript, and the 
 	$(CARGO) build --locked -p agentcore-local
 	cd $(NODE_BINDING) && $(NPM) run --silent addon && $(NPM) run --silent build
 
+# For this machine's own C library; the release workflow links against older ones.
+.PHONY: npm-test
+npm-test: addon ## the npm packages of this platform, as they are released, tried in a fresh project
+	$(CARGO) build --locked --release -p agentcore-client-node
+	cd $(NODE_BINDING) && platform=$$(ls agentcore-client.*.node | sed 's/^agentcore-client\.//; s/\.node$$//') && \
+	  library=$$(ls $(TARGET_DIR)/release/*agentcore_client_node.{so,dylib} 2>/dev/null || true) && \
+	  node scripts/pack.mjs npm $$platform=$$library && node scripts/try.mjs npm
+
 $(NODE_READY): $(NODE_BINDING)/package-lock.json
 	cd $(NODE_BINDING) && $(NPM) ci --silent --no-audit --no-fund
 	@touch $@
@@ -208,5 +216,5 @@ clean: ## remove everything that was built or installed here
 	rm -rf .venv $(INTEROP) $(BENCH_PYTHON) .ruff_cache $(FUZZ)/target
 	rm -rf dist $(BINDING)/.venv $(BINDING)/.pytest_cache $(BINDING)/.mypy_cache
 	rm -f $(BINDING)/agentcore_client/_native.*.so $(NODE_BINDING)/*.node
-	rm -rf $(NODE_BINDING)/dist $(NODE_BINDING)/node_modules
+	rm -rf $(NODE_BINDING)/dist $(NODE_BINDING)/npm $(NODE_BINDING)/node_modules
 	find $(PYTHON_FILES) -name __pycache__ -prune -exec rm -rf {} +

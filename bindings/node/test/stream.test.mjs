@@ -211,6 +211,16 @@ test("stopOnClose ends the session, but not after a complete answer", async () =
   assert.ok((await plane.sessions()).some(({ sessionId }) => sessionId === whole.sessionId));
 });
 
+test("stopOnClose ends the session where a limit ends the stream", async () => {
+  const options = { stopOnClose: true, timeouts: { idle: 30 } };
+  const stream = await client.stream({ mode: "silent" }, options);
+  assert.equal((await failure(all(stream))).limit, "idle");
+  const gone = async () =>
+    !(await plane.sessions()).some(({ sessionId }) => sessionId === stream.sessionId);
+  for (let tries = 0; tries < 200 && !(await gone()); tries++) await pause(10);
+  assert.ok(await gone());
+});
+
 test("toReadableStream gives the raw bytes", async () => {
   const stream = await client.stream({ mode: "stream", tokens: 3 });
   const text = await new Response(stream.toReadableStream()).text();

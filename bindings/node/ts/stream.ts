@@ -10,7 +10,13 @@ import { Head, type StreamEnd } from "./response.js";
 import { offAbort, onAbort } from "./signal.js";
 
 const CLOSED = "the stream was closed";
-const ENDED_BY_ITSELF: ReadonlySet<StreamEnd | undefined> = new Set(["complete", "agent_error"]);
+/** The ends at which it was this side that hung up on an agent which may go on. */
+const HUNG_UP: ReadonlySet<StreamEnd | undefined> = new Set([
+  "closed",
+  "idle_timeout",
+  "total_timeout",
+  "too_large",
+]);
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /** Why nothing more can be read, though the answer did not end. */
@@ -65,10 +71,11 @@ class Source {
   abort(): void {
     const signal = this.#signal;
     this.stop({ error: () => signal?.reason });
-    this.onAbort?.();
+    this.onHungUp?.();
   }
 
-  onAbort: (() => void) | undefined;
+  /** Called when it ends in the middle, other than by being closed. */
+  onHungUp: (() => void) | undefined;
 
   /** Closes the connection, before anything else happens. */
   stop(why: Stopped): void {
@@ -182,6 +189,7 @@ class Source {
           // An end is an end; a stream that its client closed says so to each who asks.
           this.#over = taken === true || taken.kind !== "Closed";
           this.#release();
+          if (taken !== true) this.onHungUp?.();
         }
         resolve(taken);
       };
@@ -273,8 +281,8 @@ export class AgentStream extends Head implements AsyncIterable<AgentEvent> {
     const source = new Source(native, signal);
     this.#source = source;
     if (stop !== undefined) {
-      // An abort leaves nobody who could wait for the stop.
-      source.onAbort = () => void this.close();
+      // Nobody calls `close` then, so nobody waits for the stop either.
+      source.onHungUp = () => void this.close();
     }
   }
 
@@ -379,8 +387,7 @@ export class AgentStream extends Head implements AsyncIterable<AgentEvent> {
     this.#source.stop({ error: () => new ClosedError(CLOSED, { delivery: "accepted" }) });
     const stop = this.#stop;
     this.#stop = undefined;
-    // An agent that ended by itself, however it did, has nothing left to stop.
-    if (stop !== undefined && !ENDED_BY_ITSELF.has(this.end)) await stop(this.sessionId);
+    if (stop !== undefined && HUNG_UP.has(this.end)) await stop(this.sessionId);
   }
 
   /** What `await using` calls: {@link close}. */
