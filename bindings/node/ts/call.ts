@@ -4,7 +4,14 @@
 import type { Provider } from "./auth.js";
 import { type Caller, CredentialsError, fromNative, isFailure } from "./errors.js";
 import { loop } from "./loop.js";
-import { type Failure, native, type PendingCall, type Response, type Stream } from "./native.js";
+import {
+  type Failure,
+  native,
+  type PendingCall,
+  type Question,
+  type Response,
+  type Stream,
+} from "./native.js";
 import { offAbort, onAbort } from "./signal.js";
 
 type Outcome = Response | Stream | true;
@@ -32,6 +39,9 @@ export function finish<T extends Outcome>(
     const call = started;
     const token = call.token;
     let cause: unknown;
+    // Held, or a question that nobody ever answers would be collected, which counts as a refusal,
+    // long before its time limit.
+    const asked: Question[] = [];
 
     const abort = () => {
       loop.forget(token);
@@ -45,6 +55,7 @@ export function finish<T extends Outcome>(
         outcome = call.poll();
         while (outcome instanceof native.Question) {
           // The answer wakes the call; meanwhile its time limits are watched.
+          asked.push(outcome);
           void provider?.answer(outcome, (error) => {
             cause = error;
           });
