@@ -1,9 +1,9 @@
 # The same verbs for people and for CI. `make` alone lists them.
 #
 # Needs: a Rust toolchain (see rust-version in Cargo.toml), a C compiler; for everything but
-# `quickstart`, also python3 (3.11 or newer) with venv; for `fuzz` and `check`, a C++ compiler.
-# Everything else is installed below this folder: .venv, tests/interop/.venv,
-# bindings/python/.venv, benches/python/.venv, target.
+# `quickstart`, also python3 (3.11 or newer) with venv and Node.js (20 or newer) with npm; for `fuzz`
+# and `check`, a C++ compiler. Everything else is installed below this folder: .venv,
+# tests/interop/.venv, bindings/python/.venv, bindings/node/node_modules, benches/python/.venv, target.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -33,6 +33,11 @@ MATURIN := env -u CONDA_PREFIX VIRTUAL_ENV=$(abspath $(BINDING)/.venv) PATH="$(d
 # On Linux, zig links against the glibc of manylinux2014, however new this machine is.
 WHEEL_FLAGS := $(if $(filter Linux,$(shell uname -s)),--zig --compatibility manylinux2014)
 
+# The Node package: what builds, checks and tests it is in its node_modules.
+NODE_BINDING := bindings/node
+NODE_READY := $(NODE_BINDING)/node_modules/ready.stamp
+NPM ?= npm
+
 BENCH_PYTHON := benches/python/.venv
 BENCH_PYTHON_READY := $(BENCH_PYTHON)/ready.stamp
 
@@ -58,28 +63,31 @@ quickstart: ## an agent answers in the terminal; ARGS="--arn … prompt" asks a 
 	@$(CARGO) run --locked -p agentcore-examples --no-default-features $(if $(FEATURES),--features $(FEATURES)) --example quickstart -- $(ARGS)
 
 .PHONY: test
-test: interop-env python-build ## all tests, of all crates and languages
+test: interop-env python-build addon ## all tests, of all crates and languages
 	@mkdir -p target
 	@status=0; $(CARGO) test --locked --workspace --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
 	(cd $(BINDING) && $(BINDING_PYTHON) -m pytest -q) 2>&1 | tee target/pytest.log || status=$$?; \
+	(cd $(NODE_BINDING) && $(NPM) run --silent test) >target/node.log 2>&1 || { status=$$?; cat target/node.log; }; \
 	tail -n 1 target/pytest.log >target/pytest.sum; \
 	awk '/^test result:/ { p += $$4; f += $$6; s += $$8 } \
 	  FILENAME ~ /pytest/ { for (i = 2; i <= NF; i++) { \
 	    if ($$i ~ /^passed/) p += $$(i - 1); \
 	    if ($$i ~ /^(failed|errors?)/) f += $$(i - 1); \
 	    if ($$i ~ /^skipped/) s += $$(i - 1) } } \
+	  FILENAME ~ /node/ { if (/^# pass /) p += $$3; if (/^# fail /) f += $$3; if (/^# skipped /) s += $$3 } \
 	  END { printf "tests: %d passed, %d failed, %d skipped\n", p, f, s; exit !p }' \
-	  target/test.log target/pytest.sum; \
+	  target/test.log target/pytest.sum target/node.log; \
 	exit $$status
 
 .PHONY: check
 check: fmt-check lint policy docs-check fuzz test wheel-test ## everything that CI checks
 
 .PHONY: fmt
-fmt: $(RUFF_READY) ## format Rust and Python
+fmt: $(RUFF_READY) $(NODE_READY) ## format Rust, Python and TypeScript
 	$(CARGO) fmt --all
 	$(RUFF) format $(PYTHON_FILES)
 	$(RUFF) check --fix $(PYTHON_FILES)
+	cd $(NODE_BINDING) && $(NPM) run --silent format
 
 .PHONY: fmt-check
 fmt-check: $(RUFF_READY)
@@ -89,7 +97,7 @@ fmt-check: $(RUFF_READY)
 
 # The workspace as a whole, then the core with each set of features that someone depends on.
 .PHONY: lint
-lint: python-build ## clippy for each set of features, mypy, pyright and stubtest; no warning is let through
+lint: python-build addon ## clippy for each set of features; mypy, pyright and stubtest; biome and tsc; no warning is let through
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p agentcore-client --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p agentcore-client --all-targets --no-default-features -- -D warnings
@@ -97,6 +105,7 @@ lint: python-build ## clippy for each set of features, mypy, pyright and stubtes
 	cd $(BINDING) && $(BINDING_PYTHON) -m mypy
 	cd $(BINDING) && $(BINDING_PYTHON) -m pyright --warnings
 	cd $(BINDING) && $(BINDING_PYTHON) -m mypy.stubtest --mypy-config-file pyproject.toml agentcore_client._native
+	cd $(NODE_BINDING) && $(NPM) run --silent lint
 
 .PHONY: policy
 policy: interop-env ## dependencies, licences and layers; and that the judges judge
@@ -170,6 +179,23 @@ wheel: $(BINDING_READY) ## dist/*.whl of both Python distributions, as they are 
 wheel-test: wheel ## what is in these wheels, and that they work where nothing else is installed
 	$(BINDING_PYTHON) $(BINDING)/tests/wheel/check.py dist examples/python/quickstart.py
 
+.PHONY: addon
+addon: $(NODE_READY) ## the Node package: native module and TypeScript, and the local data plane that it is tested with
+	$(CARGO) build --locked -p agentcore-local
+	cd $(NODE_BINDING) && $(NPM) run --silent addon && $(NPM) run --silent build
+
+# For this machine's own C library; the release workflow links against older ones.
+.PHONY: npm-test
+npm-test: addon ## the npm packages of this platform, as they are released, tried in a fresh project
+	$(CARGO) build --locked --release -p agentcore-client-node
+	cd $(NODE_BINDING) && platform=$$(ls agentcore-client.*.node | sed 's/^agentcore-client\.//; s/\.node$$//') && \
+	  library=$$(ls $(TARGET_DIR)/release/*agentcore_client_node.{so,dylib} 2>/dev/null || true) && \
+	  node scripts/pack.mjs npm $$platform=$$library && node scripts/try.mjs npm
+
+$(NODE_READY): $(NODE_BINDING)/package-lock.json
+	cd $(NODE_BINDING) && $(NPM) ci --silent --no-audit --no-fund
+	@touch $@
+
 .PHONY: interop-env
 interop-env: $(INTEROP_READY) ## the official SDK and boto3, for the interop tests
 
@@ -189,5 +215,6 @@ clean: ## remove everything that was built or installed here
 	$(CARGO) clean
 	rm -rf .venv $(INTEROP) $(BENCH_PYTHON) .ruff_cache $(FUZZ)/target
 	rm -rf dist $(BINDING)/.venv $(BINDING)/.pytest_cache $(BINDING)/.mypy_cache
-	rm -f $(BINDING)/agentcore_client/_native.*.so
+	rm -f $(BINDING)/agentcore_client/_native.*.so $(NODE_BINDING)/*.node
+	rm -rf $(NODE_BINDING)/dist $(NODE_BINDING)/npm $(NODE_BINDING)/node_modules
 	find $(PYTHON_FILES) -name __pycache__ -prune -exec rm -rf {} +

@@ -75,6 +75,10 @@ class Dependencies(unittest.TestCase):
     def test_lints(self):
         self.assertEqual(list(check.check_manifest("x", "[lints]\nworkspace = true\n")), [])
         self.assertEqual(len(list(check.check_manifest("x", "[package]\n"))), 1)
+        own = min(check.OWN_LINTS)
+        denies = '[lints.rust]\nunused = "warn"\nunsafe_code = "deny"\n'
+        self.assertEqual(list(check.check_manifest(own, denies)), [])
+        self.assertEqual(len(list(check.check_manifest(own, "[lints.rust]\n"))), 1)
 
 
 class Layers(unittest.TestCase):

@@ -1,0 +1,159 @@
+//! A call that JavaScript waits for. The JavaScript thread polls it, so that
+//! letting go of it closes its connection there and then.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use agentcore_client::{Invoke, InvokeResponse, Result as CoreResult, StopSession};
+use agentcore_ffi::{
+    Call, Engine, Failure, Feed, NotAnswered, Question as Asked, TokenWaker, Turn,
+};
+use napi::bindgen_prelude::Either5;
+use napi_derive::napi;
+
+use crate::client::Borrowed;
+use crate::errors::FailureView;
+use crate::queue::Shared;
+use crate::response::Response;
+use crate::stream::Stream;
+use crate::values::CredentialsView;
+
+/// A call that JavaScript waits for.
+#[napi]
+pub struct PendingCall {
+    token: u32,
+    waker: Arc<TokenWaker>,
+    queue: Shared,
+    state: Option<State>,
+}
+
+struct State {
+    call: Call<Outcome>,
+    live: Borrowed,
+}
+
+/// What a call may come to.
+pub(crate) enum Outcome {
+    Response(InvokeResponse),
+    Stream(Feed),
+    Stopped,
+}
+
+pub(crate) async fn whole(invoke: Invoke) -> CoreResult<Outcome> {
+    invoke.send().await.map(Outcome::Response)
+}
+
+pub(crate) async fn streamed(invoke: Invoke) -> CoreResult<Outcome> {
+    invoke.stream().await.map(|stream| Outcome::Stream(Feed::new(stream)))
+}
+
+pub(crate) async fn stopped(stop: StopSession) -> CoreResult<Outcome> {
+    stop.send().await.map(|()| Outcome::Stopped)
+}
+
+impl PendingCall {
+    pub(crate) fn new(
+        queue: &Shared,
+        future: impl Future<Output = CoreResult<Outcome>> + Send + 'static,
+        live: Borrowed,
+    ) -> Self {
+        let (token, waker) = queue.waker();
+        let state = Some(State { call: Call::new(future), live });
+        Self { token, waker, queue: queue.clone(), state }
+    }
+}
+
+#[napi]
+impl PendingCall {
+    /// What the queue gives when it is to be polled again.
+    #[napi(getter)]
+    pub fn token(&self) -> u32 {
+        self.token
+    }
+
+    /// `null` while it waits, a `Question` that must be answered, or what it has come to: a
+    /// `Response`, a `Stream`, `true` for a stop, or a failure.
+    #[napi]
+    pub fn poll(&mut self) -> Option<Either5<Response, Stream, Question, bool, FailureView>> {
+        let Some(state) = &mut self.state else {
+            return Some(Either5::E(Failure::Closed("the call is over").into()));
+        };
+        let background = match Engine::current().background() {
+            Ok(background) => background,
+            Err(failure) => return Some(Either5::E(failure.into())),
+        };
+        let turn = {
+            let _entered = background.enter();
+            self.waker.arm();
+            let waker = Waker::from(Arc::clone(&self.waker));
+            state.call.poll(&mut Context::from_waker(&waker))
+        };
+        self.queue.flush_logs(state.call.scope());
+        let done = match turn {
+            Poll::Pending => return None,
+            Poll::Ready(Turn::Ask(question)) => {
+                return Some(Either5::C(Question { asked: Some(question) }));
+            }
+            Poll::Ready(Turn::Done(done)) => done,
+        };
+        state.live.hang_up_if_closed();
+        let outcome = match done {
+            Ok(Outcome::Response(response)) => Either5::A(Response::new(response)),
+            Ok(Outcome::Stream(feed)) => {
+                let feed = state.live.adopt(feed);
+                let waker = Arc::clone(&self.waker);
+                Either5::B(Stream::new(feed, self.token, waker, self.queue.clone()))
+            }
+            Ok(Outcome::Stopped) => Either5::D(true),
+            Err(failure) => Either5::E(failure.into()),
+        };
+        self.state = None;
+        Some(outcome)
+    }
+
+    /// Lets go of it: its connection is closed, unless it has come to its end.
+    #[napi]
+    pub fn abort(&mut self) {
+        self.state = None;
+    }
+}
+
+/// What a provider in JavaScript must answer. Its call is woken by the answer.
+#[napi]
+pub struct Question {
+    asked: Option<Asked>,
+}
+
+#[napi]
+impl Question {
+    /// Whether a token is wanted, and not credentials.
+    #[napi(getter)]
+    pub fn wants_token(&self) -> bool {
+        matches!(self.asked, Some(Asked::Token(_)))
+    }
+
+    // A call that is gone meanwhile needs no answer.
+
+    #[napi]
+    pub fn answer_token(&mut self, token: String) {
+        if let Some(Asked::Token(asker)) = self.asked.take() {
+            let _ = asker.send(Ok(token));
+        }
+    }
+
+    #[napi]
+    pub fn answer_credentials(&mut self, credentials: CredentialsView) {
+        if let Some(Asked::Credentials(asker)) = self.asked.take() {
+            let _ = asker.send(Ok(credentials.into()));
+        }
+    }
+
+    /// There will be no answer. What the provider's error says may be secret and stays outside.
+    #[napi]
+    pub fn fail(&mut self) {
+        if let Some(question) = self.asked.take() {
+            question.fail(NotAnswered("the provider failed".into()));
+        }
+    }
+}

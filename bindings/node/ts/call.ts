@@ -1,0 +1,86 @@
+/*
+ * One call: polled whenever it is worth it, its questions answered, its signal heeded.
+ */
+import type { Provider } from "./auth.js";
+import { type Caller, CredentialsError, fromNative, isFailure } from "./errors.js";
+import { loop } from "./loop.js";
+import {
+  type Failure,
+  native,
+  type PendingCall,
+  type Question,
+  type Response,
+  type Stream,
+} from "./native.js";
+import { offAbort, onAbort } from "./signal.js";
+
+type Outcome = Response | Stream | true;
+
+/**
+ * Sees a call through. When `signal` aborts, the call is let go of, which closes its connection
+ * there and then, and the promise rejects with the signal's reason.
+ */
+export function finish<T extends Outcome>(
+  start: () => PendingCall | Failure,
+  provider: Provider | undefined,
+  signal: AbortSignal | undefined,
+  caller: Caller,
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    if (signal?.aborted === true) {
+      reject(signal.reason);
+      return;
+    }
+    const started = start();
+    if (isFailure(started)) {
+      reject(fromNative(started, caller));
+      return;
+    }
+    const call = started;
+    const token = call.token;
+    let cause: unknown;
+    // Held, or a question that nobody ever answers would be collected, which counts as a refusal,
+    // long before its time limit.
+    const asked: Question[] = [];
+
+    const abort = () => {
+      loop.forget(token);
+      call.abort();
+      reject(signal?.reason);
+    };
+
+    const poll = () => {
+      let outcome: ReturnType<PendingCall["poll"]>;
+      try {
+        outcome = call.poll();
+        while (outcome instanceof native.Question) {
+          // The answer wakes the call; meanwhile its time limits are watched.
+          asked.push(outcome);
+          void provider?.answer(outcome, (error) => {
+            cause = error;
+          });
+          outcome = call.poll();
+        }
+      } catch (error) {
+        if (signal !== undefined) offAbort(signal, abort);
+        reject(error);
+        return;
+      }
+      if (outcome === null) {
+        loop.wait(token, poll);
+        return;
+      }
+      if (signal !== undefined) offAbort(signal, abort);
+      if (isFailure(outcome)) {
+        const error = fromNative(outcome, caller);
+        if (cause !== undefined && error instanceof CredentialsError) error.cause = cause;
+        reject(error);
+      } else {
+        resolve(outcome as T);
+      }
+    };
+
+    if (signal !== undefined) onAbort(signal, abort);
+    poll();
+  });
+}

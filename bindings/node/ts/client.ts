@@ -1,0 +1,219 @@
+/*
+ * The client: options in, calls out.
+ */
+import { authOf, type Provider } from "./auth.js";
+import { finish } from "./call.js";
+import { AgentCoreError, type Caller, callerOf, orThrow } from "./errors.js";
+import type { SessionId } from "./ids.js";
+import { RuntimeArn } from "./ids.js";
+import { emit } from "./log.js";
+import { loop } from "./loop.js";
+import {
+  type Client as NativeClient,
+  type Response as NativeResponse,
+  type Stream as NativeStream,
+  native,
+  type Options,
+} from "./native.js";
+import {
+  type ClientOptions,
+  encode,
+  type Given,
+  type InvokeOptions,
+  ofClient,
+  ofInvoke,
+  ofSibling,
+  ofStop,
+  ofStream,
+  type Payload,
+  type SiblingOptions,
+  type StopOptions,
+  type StreamOptions,
+  session,
+} from "./options.js";
+import { InvokeResponse } from "./response.js";
+import { AgentStream } from "./stream.js";
+import { withCurrentTrace } from "./trace.js";
+
+/** What a client consists of, for a sibling to share. */
+class Parts {
+  constructor(
+    readonly native: NativeClient,
+    readonly provider: Provider | undefined,
+    readonly propagateBaggage: boolean,
+  ) {}
+}
+
+/**
+ * Calls one agent runtime. Nothing is looked up or connected before the first call.
+ *
+ * @example
+ * ```ts
+ * const client = new AgentCoreClient({ runtimeArn: "arn:aws:bedrock-agentcore:…" });
+ * const reply = await client.invoke({ prompt: "Hi" });
+ * console.log(reply.text);
+ * ```
+ */
+export class AgentCoreClient {
+  readonly #parts: Parts;
+
+  /**
+   * @param options - All optional where the environment says enough, e.g. `AGENT_RUNTIME_ARN`.
+   * @throws {@link InvalidInputError} if an option breaks a rule, `TypeError` if it is of the wrong
+   * type or unknown; both name it.
+   */
+  constructor(options?: ClientOptions);
+  /** @internal */
+  constructor(parts: Parts);
+  constructor(options: ClientOptions | Parts = {}) {
+    if (options instanceof Parts) {
+      this.#parts = options;
+      return;
+    }
+    const { credentials, bearerToken, propagateBaggage, ...rest } = ofClient(options);
+    const { auth, provider } = authOf(credentials, bearerToken);
+    const opened = orThrow(native.openClient(loop.queue, auth, rest));
+    this.#parts = new Parts(opened, provider, propagateBaggage === true);
+  }
+
+  /** The runtime that is called; `undefined` for a local agent or a whole invocation URL. */
+  get runtimeArn(): RuntimeArn | undefined {
+    const arn = this.#parts.native.runtimeArn;
+    return arn === null ? undefined : new RuntimeArn(arn);
+  }
+
+  /** The endpoint name that is called; `undefined` stands for the service's `DEFAULT`. */
+  get qualifier(): string | undefined {
+    return this.#parts.native.qualifier ?? undefined;
+  }
+
+  /** Whether {@link close} has been called. */
+  get closed(): boolean {
+    return this.#parts.native.closed;
+  }
+
+  /**
+   * Asks the agent and waits for the whole answer. A streamed answer is collected.
+   *
+   * @param payload - A `Uint8Array` goes as it is, a string as a JSON string, the rest as JSON.
+   * @throws {@link AgentCoreError} of every kind; an error that the agent reports inside its stream
+   * is one, too. `delivery` says whether the agent may have run.
+   */
+  async invoke(payload: Payload, options?: InvokeOptions): Promise<InvokeResponse> {
+    const caller = callerOf(this.invoke);
+    const { session, signal, rest } = this.#invocation(ofInvoke(options));
+    const body = encode(payload);
+    const done = await finish<NativeResponse>(
+      () =>
+        this.#parts.native.startInvoke(
+          loop.queue,
+          body,
+          session?.id,
+          session?.checked === true,
+          rest,
+        ),
+      this.#parts.provider,
+      signal,
+      caller,
+    );
+    return new InvokeResponse(done);
+  }
+
+  /**
+   * Asks the agent and gives its answer as it arrives, from its head on. The signal, if there is one,
+   * holds for the stream as well.
+   *
+   * @param payload - As for {@link invoke}.
+   * @throws {@link AgentCoreError} as {@link invoke}; what goes wrong after the head comes out of
+   * the stream.
+   */
+  async stream(payload: Payload, options?: StreamOptions): Promise<AgentStream> {
+    const caller = callerOf(this.stream);
+    const { session, signal, stopOnClose, rest } = this.#invocation(ofStream(options));
+    const body = encode(payload);
+    const done = await finish<NativeStream>(
+      () =>
+        this.#parts.native.startStream(
+          loop.queue,
+          body,
+          session?.id,
+          session?.checked === true,
+          rest,
+        ),
+      this.#parts.provider,
+      signal,
+      caller,
+    );
+    const stop = stopOnClose ? (id: string) => this.#stopQuietly(id) : undefined;
+    const stream = new AgentStream(done, signal, stop);
+    if (signal?.aborted === true) throw signal.reason;
+    return stream;
+  }
+
+  /**
+   * Ends a session: its agent stops and its memory goes. The id stays valid, starting afresh.
+   *
+   * @throws {@link ResourceNotFoundException} if no such session runs, or no longer.
+   * @throws {@link AgentCoreError} as {@link invoke}.
+   */
+  async stopSession(sessionId: string | SessionId, options?: StopOptions): Promise<void> {
+    const { id, checked } = session("sessionId", sessionId);
+    await this.#stop(id, checked, ofStop(options), callerOf(this.stopSession));
+  }
+
+  /**
+   * A sibling with other options on the same connections and credentials. Closing one of them closes
+   * them all.
+   */
+  withOptions(options: SiblingOptions): AgentCoreClient {
+    const { native, provider, propagateBaggage } = this.#parts;
+    const sibling = orThrow(native.sibling(ofSibling(options)));
+    return new AgentCoreClient(new Parts(sibling, provider, propagateBaggage));
+  }
+
+  /**
+   * Closes idle connections and open streams, at once; also those of siblings. Calls under way
+   * finish; new ones fail with {@link ClosedError}.
+   */
+  close(): void {
+    this.#parts.native.close();
+  }
+
+  /** What `await using` calls: {@link close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  #invocation(given: Given): Given {
+    this.#parts.provider?.refuseRecursion();
+    const rest: Options | undefined = withCurrentTrace(given.rest, this.#parts.propagateBaggage);
+    return { ...given, rest };
+  }
+
+  async #stop(id: string, checked: boolean, given: Given, caller: Caller): Promise<void> {
+    this.#parts.provider?.refuseRecursion();
+    await finish<true>(
+      () => this.#parts.native.startStopSession(loop.queue, id, checked, given.rest),
+      this.#parts.provider,
+      given.signal,
+      caller,
+    );
+  }
+
+  /** The stop behind a stream that was closed: whoever closes it must not fail over that. */
+  async #stopQuietly(id: string): Promise<void> {
+    try {
+      await this.#stop(id, true, ofStop(undefined), {});
+    } catch (error) {
+      if (!(error instanceof AgentCoreError)) throw error;
+      emit("WARN", `could not stop the session: ${error.message}`);
+    }
+  }
+
+  /** @internal */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    if (this.closed) return "AgentCoreClient(closed)";
+    const { runtimeArn, qualifier } = this.#parts.native;
+    return `AgentCoreClient(${JSON.stringify(runtimeArn)}, qualifier=${JSON.stringify(qualifier)})`;
+  }
+}

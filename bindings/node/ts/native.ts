@@ -1,0 +1,175 @@
+/*
+ * The private native module: what it offers, and where it is found. It is built for each platform
+ * and comes as a package of its own, of which npm installs the right one.
+ */
+
+/** What the core reports; `errors.ts` makes an error of it. */
+export interface Failure {
+  kind: string;
+  message: string;
+  delivery: string;
+  status?: number;
+  serviceCode?: string;
+  requestId?: string;
+  sessionId?: string;
+  retryAfter?: number;
+  attempts?: {
+    kind: string;
+    delivery: string;
+    status?: number;
+    serviceCode?: string;
+    pause?: number;
+  }[];
+  field?: string;
+  limit?: string;
+  eventsSeen?: number;
+  bytesSeen?: number;
+  agentPayload?: string;
+  cause?: string;
+}
+
+export interface ReadyQueue {
+  drain(): number[];
+  takeLines(): string[];
+  hold(): void;
+  release(): void;
+}
+
+export interface Question {
+  readonly wantsToken: boolean;
+  answerToken(token: string): void;
+  answerCredentials(credentials: Credentials): void;
+  fail(): void;
+}
+
+export interface Response {
+  readonly sessionId: string;
+  readonly status: number;
+  readonly bodyLength: number;
+  readonly text: string | null;
+  readonly end: string;
+  headers(): string[];
+  body(): Uint8Array;
+  bodyText(): string | null;
+}
+
+export interface Stream {
+  readonly token: number;
+  readonly sessionId: string;
+  readonly status: number;
+  readonly end: string | null;
+  readonly eventsSeen: number;
+  headers(): string[];
+  takeEvents(words: Uint32Array): string | true | Failure | null;
+  takeBinary(): Uint8Array;
+  takeBytes(): Uint8Array | true | Failure | null | undefined;
+  close(): void;
+}
+
+export interface PendingCall {
+  readonly token: number;
+  poll(): Response | Stream | Question | true | Failure | null;
+  abort(): void;
+}
+
+export interface Credentials {
+  accessKeyId: string;
+  secretAccessKey: string;
+  sessionToken?: string;
+  expiration?: number;
+}
+
+export interface Auth {
+  bearer?: string;
+  credentials?: Credentials;
+  askForToken?: boolean;
+  askForCredentials?: boolean;
+}
+
+/** Options whose names and types have been checked. */
+export type Options = Record<string, unknown>;
+
+export interface Client {
+  readonly runtimeArn: string | null;
+  readonly qualifier: string | null;
+  readonly closed: boolean;
+  sibling(options: Options): Client | Failure;
+  close(): void;
+  startInvoke(
+    queue: ReadyQueue,
+    payload: string | Uint8Array,
+    session: string | undefined,
+    sessionIsChecked: boolean,
+    options: Options | undefined,
+  ): PendingCall | Failure;
+  startStream(
+    queue: ReadyQueue,
+    payload: string | Uint8Array,
+    session: string | undefined,
+    sessionIsChecked: boolean,
+    options: Options | undefined,
+  ): PendingCall | Failure;
+  startStopSession(
+    queue: ReadyQueue,
+    session: string,
+    sessionIsChecked: boolean,
+    options: Options | undefined,
+  ): PendingCall | Failure;
+  startPanic(queue: ReadyQueue): PendingCall | Failure;
+}
+
+export interface Arn {
+  arn: string;
+  partition: string;
+  region: string;
+  accountId: string;
+  agentId: string;
+  qualifier?: string;
+}
+
+interface Native {
+  ReadyQueue: new (wake: () => void) => ReadyQueue;
+  PendingCall: abstract new () => PendingCall;
+  Question: abstract new () => Question;
+  Response: abstract new () => Response;
+  Stream: abstract new () => Stream;
+  Client: abstract new () => Client;
+  version(): string;
+  textFormats(): string[];
+  openClient(queue: ReadyQueue, auth: Auth | undefined, options: Options): Client | Failure;
+  generateSessionId(): string;
+  deriveSessionId(secret: Uint8Array, parts: readonly string[]): string | Failure;
+  deriveGuessableSessionId(parts: readonly string[]): string | Failure;
+  checkSessionId(id: string, rule: string): string | Failure;
+  parseRuntimeArn(arn: string): Arn | Failure;
+  runtimeArnOfAgent(agentId: string, accountId: string, region: string): Arn | Failure;
+}
+
+function load(): Native {
+  const { platform, arch } = process;
+  // npm installs the one that fits the system's C library; the other one is not there.
+  const abis = { linux: ["-gnu", "-musl"], win32: ["-msvc"] }[platform as string] ?? [""];
+  const names = abis.map((abi) => `${platform}-${arch}${abi}`);
+  const failures: unknown[] = [];
+  for (const file of [
+    ...names.map((name) => `../agentcore-client.${name}.node`),
+    ...names.map((name) => `@agentcore-client/${name}`),
+  ]) {
+    try {
+      return require(file) as Native;
+    } catch (error) {
+      // What is missing says nothing; what does not load does.
+      if ((error as NodeJS.ErrnoException).code !== "MODULE_NOT_FOUND") failures.push(error);
+    }
+  }
+  throw new Error(
+    `agentcore-client has no native module for ${platform}-${arch}` +
+      (failures.length > 0
+        ? " that loads; see the cause"
+        : `: npm should have installed ${names.map((name) => `@agentcore-client/${name}`).join(" or ")};` +
+          " was it told to omit optional dependencies?"),
+    { cause: failures[0] },
+  );
+}
+
+export const native: Native = load();
