@@ -30,6 +30,10 @@ const CLOSED: Failure = Failure::Closed(Closed::Client);
 pub(crate) struct Provider(Py<PyAny>);
 
 impl Provider {
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self(self.0.clone_ref(py))
+    }
+
     /// Asks, on this thread.
     pub(crate) fn ask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.0.bind(py).call_method0("ask")
@@ -76,7 +80,7 @@ struct Live {
 pub(crate) struct Client {
     recipe: Recipe,
     defaults: Defaults,
-    provider: Option<Arc<Provider>>,
+    provider: Option<Provider>,
     closed: Arc<AtomicBool>,
     /// Locked with the interpreter held and for moments only, so that no fork happens meanwhile.
     live: Mutex<Option<Owned<Live>>>,
@@ -102,7 +106,7 @@ impl Client {
         let mut builder = values::configure(builder, options)?;
         let mut provider = None;
         if let Some((kind, given)) = auth {
-            let mut ask = || provider = Some(Arc::new(Provider(given.clone().unbind())));
+            let mut ask = || provider = Some(Provider(given.clone().unbind()));
             builder = builder.auth(match kind.as_str() {
                 "bearer" => Auth::bearer(values::text("bearer_token", &given)?),
                 "bearer_provider" => {
@@ -138,7 +142,8 @@ impl Client {
         let options = SiblingOptions::new(options, &parent.defaults)?;
         let sibling = Self {
             defaults: parent.defaults.for_sibling(&options),
-            provider: parent.provider.clone(),
+            // A reference of its own: the garbage collector is shown one by each of them.
+            provider: parent.provider.as_ref().map(|asked| asked.clone_ref(slf.py())),
             closed: Arc::clone(&parent.closed),
             live: Mutex::default(),
             recipe: Recipe::Sibling(slf.clone().unbind(), Box::new(options)),
@@ -335,7 +340,7 @@ impl Client {
     }
 
     fn asked(&self, live: &Borrowed) -> Option<(&Provider, Duration)> {
-        self.provider.as_deref().map(|provider| (provider, live.auth))
+        self.provider.as_ref().map(|provider| (provider, live.auth))
     }
 
     fn borrow(&self, py: Python<'_>) -> PyResult<Borrowed> {

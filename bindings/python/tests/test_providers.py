@@ -6,10 +6,12 @@ else's call, hang, or show up in a message.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 import time
 import traceback
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -695,3 +697,26 @@ def test_secrets_show_nowhere(
     for secret in SECRETS:
         shown = [text for text in told if secret in text]
         assert not shown, shown[0].replace(secret, "<a secret>")
+
+
+@pytest.mark.parametrize("siblings", [0, 1, 3])
+def test_a_provider_that_knows_its_client_is_collected_with_it(
+    local_data_plane: LocalDataPlane, siblings: int
+) -> None:
+    class App:
+        def __init__(self) -> None:
+            endpoint = local_data_plane.client_options()["endpoint_url"]
+            arn = local_data_plane.client_options()["runtime_arn"]
+            self.client = AgentCoreClient(arn, endpoint_url=endpoint, bearer_token=self.token)
+            self.siblings = [self.client.with_options(retry="never") for _ in range(siblings)]
+
+        def token(self) -> str:
+            return "token"
+
+    app = App()
+    gone = weakref.ref(app)
+    gc.collect()
+    assert gone() is app
+    del app
+    gc.collect()
+    assert gone() is None
