@@ -13,7 +13,7 @@ from . import _native
 class LoopQueue:
     """What one event loop waits for."""
 
-    __slots__ = ("_waiting", "_watch", "native")
+    __slots__ = ("__weakref__", "_waiting", "_watch", "native")
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.native = _native.ReadyQueue()
@@ -56,9 +56,11 @@ class LoopQueue:
             bell.detach()
 
 
-_queues: WeakKeyDictionary[AbstractEventLoop, LoopQueue] = WeakKeyDictionary()
+# Held by their loops alone, which watch them: what a loop leaves unfinished when it is closed goes
+# with it, and so do the connections behind that.
+_queues: WeakKeyDictionary[AbstractEventLoop, ref[LoopQueue]] = WeakKeyDictionary()
 # The one that was asked for last, which nearly always is the one that is asked for next.
-_latest: tuple[ref[AbstractEventLoop], LoopQueue] | None = None
+_latest: tuple[ref[AbstractEventLoop], ref[LoopQueue]] | None = None
 
 
 def running() -> tuple[AbstractEventLoop, LoopQueue]:
@@ -66,22 +68,20 @@ def running() -> tuple[AbstractEventLoop, LoopQueue]:
     loop = get_running_loop()
     latest = _latest
     if latest is not None and latest[0]() is loop:
-        return loop, latest[1]
+        queue = latest[1]()
+        if queue is not None:
+            return loop, queue
     return loop, _find(loop)
 
 
 def _find(loop: AbstractEventLoop) -> LoopQueue:
     global _latest
-    queue = _queues.get(loop)
+    known = _queues.get(loop)
+    queue = None if known is None else known()
     if queue is None:
-        # A closed loop's queue may hold futures that hold the loop. Other threads have loops, too:
-        # the list of them is taken in one go, and what is gone from it is gone.
-        for known in _queues.keyrefs():
-            old = known()
-            if old is not None and old.is_closed():
-                _queues.pop(old, None)
-        queue = _queues[loop] = LoopQueue(loop)
-    _latest = ref(loop), queue
+        queue = LoopQueue(loop)
+        _queues[loop] = ref(queue)
+    _latest = ref(loop), ref(queue)
     return queue
 
 

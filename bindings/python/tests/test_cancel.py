@@ -11,6 +11,7 @@ import itertools
 import random
 import sys
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
@@ -625,3 +626,25 @@ def test_a_cancelled_call_leaves_nothing_behind(
 
     run(main())
     assert local_data_plane.count_posts() == 20
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_a_loop_that_is_closed_takes_its_unfinished_calls_with_it(
+    local_data_plane: LocalDataPlane, client: AsyncAgentCoreClient, kind: str
+) -> None:
+    async def main() -> asyncio.Task[object]:
+        call = client.invoke({"mode": "slow", "delay_ms": 60_000})
+        task: asyncio.Task[object] = asyncio.ensure_future(call)
+        await arrived(local_data_plane)
+        return task
+
+    loop = uvloop.new_event_loop() if kind == "uvloop" else asyncio.new_event_loop()
+    # Python's own complaint about the task.
+    loop.set_exception_handler(lambda *_: None)
+    task = loop.run_until_complete(main())
+    loop.close()
+    gone = weakref.ref(loop)
+    del task, loop
+    gc.collect()
+    assert gone() is None
+    disconnects(local_data_plane)
