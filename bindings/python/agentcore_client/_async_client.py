@@ -6,7 +6,7 @@ from asyncio import FIRST_COMPLETED, CancelledError, wait
 
 from . import _native
 from ._async_stream import AsyncAgentStream, StreamRequest
-from ._client import BaseClient
+from ._client import BaseClient, asks_for_stop
 from ._errors import AgentCoreError, CredentialsError
 from ._logging import emit
 from ._loop import LoopQueue, running
@@ -65,7 +65,7 @@ class AsyncAgentCoreClient(BaseClient):
         self, payload: Payload, session_id: str | None, options: StreamOptions
     ) -> AsyncAgentStream:
         options = options.copy()
-        stop = self._stop_quietly if options.pop("stop_on_close", False) else None
+        stop = self._stop_quietly if asks_for_stop(options) else None
         given = self._prepared(options)
         loop, queue = running()
         call = self._native.start_stream(queue.native, encode_payload(payload), session_id, given)

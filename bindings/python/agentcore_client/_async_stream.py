@@ -45,13 +45,13 @@ class AsyncAgentStream(StreamHead):
         return self
 
     async def __anext__(self) -> AgentEvent:
-        for event in self._ready:
-            return event
-        events = await self._read(self._native.take_events)
-        if not events:
-            raise StopAsyncIteration
-        self._ready = iter(events)
-        return next(self._ready)
+        while True:
+            for event in self._ready:
+                return event
+            events = await self._read(self._native.take_events)
+            if not events:
+                raise StopAsyncIteration
+            self._ready = iter(events)
 
     def text_deltas(self) -> AsyncIterator[str]:
         """What the agent says, as it says it, without the events that carry no text."""
@@ -65,13 +65,13 @@ class AsyncAgentStream(StreamHead):
         return _Chunks(self)
 
     async def _next_chunk(self) -> bytes:
-        for chunk in self._bytes:
-            return chunk
-        chunks = await self._read(self._native.take_bytes)
-        if not chunks:
-            raise StopAsyncIteration
-        self._bytes = iter(chunks)
-        return next(self._bytes)
+        while True:
+            for chunk in self._bytes:
+                return chunk
+            chunks = await self._read(self._native.take_bytes)
+            if not chunks:
+                raise StopAsyncIteration
+            self._bytes = iter(chunks)
 
     async def _read(
         self, take: Callable[[_native.ReadyQueue], tuple[int, list[Item] | None]]
@@ -159,13 +159,20 @@ class _Chunks:
 
 
 class StreamRequest:
-    """A stream to be: await it, or enter it with `async with`. Nothing is sent before."""
+    """A stream to be: await it, or enter it with `async with`, once. Nothing is sent before."""
 
-    __slots__ = ("_open", "_stream")
+    __slots__ = ("_open_stream", "_stream")
 
     def __init__(self, open_stream: Callable[[], Awaitable[AsyncAgentStream]]) -> None:
-        self._open = open_stream
+        self._open_stream: Callable[[], Awaitable[AsyncAgentStream]] | None = open_stream
         self._stream: AsyncAgentStream | None = None
+
+    def _open(self) -> Awaitable[AsyncAgentStream]:
+        open_stream, self._open_stream = self._open_stream, None
+        if open_stream is None:
+            # Awaiting it and entering it, too, would ask the agent twice.
+            raise RuntimeError("this stream was opened already; to ask again, call stream() again")
+        return open_stream()
 
     def __await__(self) -> Generator[Any, Any, AsyncAgentStream]:
         return self._open().__await__()

@@ -45,6 +45,14 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def asks_for_stop(options: StreamOptions) -> bool:
+    """Takes `stop_on_close` out of the options: the core has no part in it."""
+    asked = options.pop("stop_on_close", False)
+    if not isinstance(asked, bool):
+        raise TypeError(f"stop_on_close must be a bool, not {type(asked).__name__}")
+    return asked
+
+
 class BaseClient:
     """What both clients have in common: how they are made."""
 
@@ -265,7 +273,7 @@ class AgentCoreClient(BaseClient):
         Raises:
             AgentCoreError: As `invoke`; what goes wrong after the head comes out of the stream.
         """
-        stop = self._stop_quietly if options.pop("stop_on_close", False) else None
+        stop = self._stop_quietly if asks_for_stop(options) else None
         given = self._prepared(options)
         native = self._native.stream(encode_payload(payload), session_id, given)
         return AgentStream(native, stop)

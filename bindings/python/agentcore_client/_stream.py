@@ -24,13 +24,15 @@ HUNG_UP = ("closed", "idle_timeout", "total_timeout", "too_large")
 class StreamHead:
     """What is known of a stream besides its events; the same for both kinds of stream."""
 
-    __slots__ = ("_bytes", "_native", "_ready")
+    __slots__ = ("_bytes", "_forgotten", "_native", "_ready")
 
     def __init__(self, native: _native.Stream) -> None:
         self._native = native
         # What has been taken from the socket and not been handed over yet.
         self._ready: Iterator[AgentEvent] = iter(())
         self._bytes: Iterator[bytes] = iter(())
+        # Events that were taken and never handed over.
+        self._forgotten = 0
 
     @property
     def session_id(self) -> SessionId:
@@ -78,12 +80,12 @@ class StreamHead:
     @property
     def events_seen(self) -> int:
         """Events handed over so far."""
-        return self._native.events_seen - length_hint(self._ready)
+        return self._native.events_seen - length_hint(self._ready) - self._forgotten
 
     def _forget(self) -> None:
         """What was taken before is not handed over any more, nor by a loop that is under way."""
         for _ in self._ready:
-            pass
+            self._forgotten += 1
         for _ in self._bytes:
             pass
 
@@ -115,13 +117,15 @@ class AgentStream(StreamHead):
         return self
 
     def __next__(self) -> AgentEvent:
-        for event in self._ready:
-            return event
-        events = self._native.next_events()
-        if events is None:
-            raise StopIteration
-        self._ready = iter(events)
-        return next(self._ready)
+        while True:
+            for event in self._ready:
+                return event
+            # A loop, since another thread may close the stream, and thereby empty what is ready, at
+            # any time: that must not look like the end.
+            events = self._native.next_events()
+            if events is None:
+                raise StopIteration
+            self._ready = iter(events)
 
     def text_deltas(self) -> Iterator[str]:
         """What the agent says, as it says it, without the events that carry no text."""
@@ -136,13 +140,13 @@ class AgentStream(StreamHead):
         return _Chunks(self)
 
     def _next_chunk(self) -> bytes:
-        for chunk in self._bytes:
-            return chunk
-        chunks = self._native.next_bytes()
-        if chunks is None:
-            raise StopIteration
-        self._bytes = iter(chunks)
-        return next(self._bytes)
+        while True:
+            for chunk in self._bytes:
+                return chunk
+            chunks = self._native.next_bytes()
+            if chunks is None:
+                raise StopIteration
+            self._bytes = iter(chunks)
 
     def close(self) -> None:
         """Closes the connection at once. Reading it afterwards raises `ClosedError`."""

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use agentcore_client::{AgentEvent as CoreEvent, Bytes};
 use agentcore_ffi::{
-    Batch, Closed, Engine, Failure, Feed, Lane, Lease, Owned, Reading, TokenWaker,
+    Batch, Closed, Engine, Failure, Feed, Head, Lane, Lease, Owned, Reading, TokenWaker,
 };
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -54,6 +54,12 @@ impl Stream {
 
     fn inner(&self, py: Python<'_>) -> PyResult<&Inner> {
         self.0.get().ok_or_else(|| raise(py, &Failure::Closed(Closed::InParent)))
+    }
+
+    /// Known in a forked child, too.
+    fn head(&self, py: Python<'_>) -> PyResult<&Head> {
+        let inner = self.0.peek().ok_or_else(|| raise(py, &Failure::Closed(Closed::InParent)))?;
+        Ok(inner.feed.head())
     }
 }
 
@@ -140,7 +146,10 @@ impl Inner {
                 Ok(None)
             }
             Batch::Failed(failure) => {
-                self.give_back();
+                // Raw bytes go on to be read after somebody asked for events.
+                if self.feed.end().is_some() {
+                    self.give_back();
+                }
                 Err(raise(py, &failure))
             }
         }
@@ -173,23 +182,24 @@ impl Inner {
 impl Stream {
     #[getter]
     fn session_id(&self, py: Python<'_>) -> PyResult<&str> {
-        Ok(&self.inner(py)?.feed.head().session_id)
+        Ok(&self.head(py)?.session_id)
     }
 
     #[getter]
     fn status(&self, py: Python<'_>) -> PyResult<u16> {
-        Ok(self.inner(py)?.feed.head().status)
+        Ok(self.head(py)?.status)
     }
 
     #[getter]
     fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let headers = self.inner(py)?.feed.head().headers.iter();
+        let headers = self.head(py)?.headers.iter();
         header_dict(py, headers.map(|(name, value)| (&**name, &**value)))
     }
 
     #[getter]
-    fn end(&self, py: Python<'_>) -> PyResult<Option<&'static str>> {
-        Ok(self.inner(py)?.feed.end().map(|end| end.as_str()))
+    fn end(&self) -> Option<&'static str> {
+        // For a forked child it never ends: it goes on in the parent.
+        self.0.get().and_then(|inner| inner.feed.end()).map(|end| end.as_str())
     }
 
     #[getter]

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import operator
+import sys
+import time
 
 import pytest
 from agentcore_client import (
@@ -223,6 +226,122 @@ def test_iter_bytes(both):
     assert b"".join(chunks) == b'data: "token0 "\n\ndata: "token1 "\n\ndata: "token2 "\n\n'
     assert all(type(chunk) is bytes and chunk for chunk in chunks)
     assert len(b"".join(both.stream({"mode": "big", "bytes": 1_000_000}, iter_bytes))) > 900_000
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_there_are_no_events_after_raw_bytes(local_data_plane, is_async):
+    payload = {"mode": "stream", "tokens": 20, "delay_ms": 10}
+    options = local_data_plane.client_options()
+
+    async def with_asyncio():
+        async with AsyncAgentCoreClient(**options) as client, client.stream(payload) as stream:
+            first = await stream.iter_bytes().__anext__()
+            with pytest.raises(ClosedError, match="raw bytes") as caught:
+                await stream.__anext__()
+            assert stream.end is None
+            return first, [chunk async for chunk in stream.iter_bytes()], stream, caught.value
+
+    def with_sync():
+        with AgentCoreClient(**options) as client, client.stream(payload) as stream:
+            first = next(stream.iter_bytes())
+            with pytest.raises(ClosedError, match="raw bytes") as caught:
+                next(stream)
+            assert stream.end is None
+            return first, list(stream.iter_bytes()), stream, caught.value
+
+    first, rest, stream, error = asyncio.run(with_asyncio()) if is_async else with_sync()
+    assert (error.delivery, error.session_id) == ("accepted", stream.session_id)
+    assert first + b"".join(rest) == b"".join(b'data: "token%d "\n\n' % n for n in range(20))
+    assert stream.end == "complete"
+
+
+def test_events_that_a_close_forgets_do_not_count_as_seen(client):
+    stream = client.stream(raw(*[f'data: "{n}"\n\n' for n in range(100)]))
+    time.sleep(0.1)
+    next(stream)
+    next(stream)
+    assert stream.events_seen == 2
+    stream.close()
+    assert stream.events_seen == 2
+
+
+def closed_at_each_line(code, close):
+    """Tracers that close at the first line of this code, at the second, and so on."""
+    for wanted in range(20):
+        lines = itertools.count()
+
+        def trace(frame, event, _arg, lines=lines, wanted=wanted):
+            if frame.f_code is not code:
+                return None
+            if event == "line" and next(lines) == wanted:
+                close()
+            return trace
+
+        yield trace
+
+
+def outcome(read):
+    try:
+        return read()
+    except ClosedError:
+        return "closed"
+
+
+def test_a_close_at_any_moment_is_no_end_of_the_answer(local_data_plane):
+    # As by another thread, or by the handler of a signal.
+    payload = raw(*[f'data: "{n}"\n\n' for n in range(3)])
+    options = local_data_plane.client_options()
+    tracing = sys.gettrace()
+    code = AgentStream.__next__.__code__
+    seen = []
+    with AgentCoreClient(**options) as client:
+        streams = []
+        for trace in closed_at_each_line(code, lambda: streams[-1].close()):
+            streams.append(client.stream(payload))
+            sys.settrace(trace)
+            try:
+                seen.append(outcome(streams[-1].__next__))
+            finally:
+                sys.settrace(tracing)
+    assert {type(one) for one in seen} == {AgentEvent, str}
+
+
+def test_a_close_at_any_moment_is_no_end_of_the_answer_in_asyncio(local_data_plane):
+    payload = raw(*[f'data: "{n}"\n\n' for n in range(3)])
+    tracing = sys.gettrace()
+    seen = []
+
+    async def main():
+        streams = []
+        code = AsyncAgentStream.__anext__.__code__
+        async with AsyncAgentCoreClient(**local_data_plane.client_options()) as client:
+            for trace in closed_at_each_line(code, lambda: streams[-1].close()):
+                streams.append(await client.stream(payload))
+                sys.settrace(trace)
+                try:
+                    seen.append(await streams[-1].__anext__())
+                except ClosedError:
+                    seen.append("closed")
+                finally:
+                    sys.settrace(tracing)
+
+    asyncio.run(main())
+    assert {type(one) for one in seen} == {AgentEvent, str}
+
+
+def test_a_stream_is_asked_for_once(local_data_plane):
+    async def main():
+        async with AsyncAgentCoreClient(**local_data_plane.client_options()) as client:
+            request = client.stream({"mode": "stream", "tokens": 3})
+            await request
+            with pytest.raises(RuntimeError, match="opened already"):
+                await request
+            with pytest.raises(RuntimeError, match="opened already"):
+                async with request:
+                    pass
+
+    asyncio.run(main())
+    assert local_data_plane.count_posts() == 1
 
 
 def test_repr_of_events(client):

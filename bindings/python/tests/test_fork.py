@@ -421,3 +421,26 @@ reap(pid)
     finally:
         script.tell()
     script.end()
+
+
+def test_a_child_that_leaves_a_stream_behind_neither_fails_nor_stops_its_session(
+    local_data_plane: LocalDataPlane,
+) -> None:
+    code = """
+client = make()
+with client.stream({"mode": "stream", "tokens": 60, "delay_ms": 10}, stop_on_close=True) as stream:
+    assert next(stream).text == TOKENS[0]
+    session, headers = stream.session_id, stream.headers
+    pid = os.fork()
+    if pid == 0:
+        assert (stream.session_id, stream.headers, stream.status) == (session, headers, 200)
+        assert (stream.end, stream.closed) == (None, False)
+        assert session in repr(stream), stream
+        sys.exit(0)
+    reap(pid)
+    read_on(stream)
+say("done")
+"""
+    assert run(local_data_plane, FRAME + code).splitlines()[-1] == "done"
+    stops = [e for e in of_kind(local_data_plane, "request") if "stop" in e["target"].lower()]
+    assert not stops

@@ -1,5 +1,6 @@
 """What a caller may give: limits, policies, payloads, headers, and what is refused by name."""
 
+import asyncio
 import datetime
 import json
 import math
@@ -92,6 +93,19 @@ def test_options_are_looked_at_when_the_client_is_made(client_class):
         client_class(ARN, timeouts={"connect": 5})
     with pytest.raises(TypeError, match="limits must be Limits, not dict"):
         client_class(ARN, limits={"event": 5})
+
+
+@pytest.mark.parametrize("wrong", ["no", 1, None])
+def test_stop_on_close_is_a_bool(client, local_data_plane, wrong):
+    async def main():
+        async with AsyncAgentCoreClient(**local_data_plane.client_options()) as client:
+            await client.stream({"prompt": "Hi"}, stop_on_close=wrong)
+
+    with pytest.raises(TypeError, match="stop_on_close must be a bool, not"):
+        client.stream({"prompt": "Hi"}, stop_on_close=wrong)
+    with pytest.raises(TypeError, match="stop_on_close must be a bool, not"):
+        asyncio.run(main())
+    assert local_data_plane.count_posts() == 0
 
 
 def test_limits_compare():

@@ -28,6 +28,11 @@ impl<T> Owned<T> {
         self.value.as_ref().filter(|_| self.process == std::process::id())
     }
 
+    /// The value, also in a process that was forked off since: only for what never changes.
+    pub fn peek(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+
     /// The value, to be changed; `None` in a process that was forked off since.
     pub fn get_mut(&mut self) -> Option<&mut T> {
         self.value.as_mut().filter(|_| self.process == std::process::id())

@@ -15,6 +15,8 @@ pub enum Closed {
     Call,
     /// A stream, in this session.
     Stream(String),
+    /// A stream's events, in this session: it is read as raw bytes.
+    Events(String),
     /// A stream that a parent process goes on reading.
     InParent,
 }
@@ -57,7 +59,9 @@ impl Failure {
             Self::Core(error) => error.delivery(),
             Self::Closed(Closed::Client) | Self::System(_) => Delivery::NotSent,
             // Its answer had begun.
-            Self::Closed(Closed::Stream(_) | Closed::InParent) => Delivery::Accepted,
+            Self::Closed(Closed::Stream(_) | Closed::Events(_) | Closed::InParent) => {
+                Delivery::Accepted
+            }
             Self::Closed(Closed::Call) => Delivery::Unknown,
             Self::Panicked(_) => Delivery::Unknown,
         }
@@ -67,7 +71,7 @@ impl Failure {
     pub fn session_id(&self) -> Option<&str> {
         match self {
             Self::Core(error) => error.session_id(),
-            Self::Closed(Closed::Stream(session)) => Some(session),
+            Self::Closed(Closed::Stream(session) | Closed::Events(session)) => Some(session),
             _ => None,
         }
     }
@@ -90,6 +94,10 @@ impl fmt::Display for Failure {
             Self::Closed(Closed::Stream(session)) => write!(
                 f,
                 "the stream was closed; the agent may go on (session {session}, delivery accepted)"
+            ),
+            Self::Closed(Closed::Events(session)) => write!(
+                f,
+                "the stream is read as raw bytes, so there are no events any more (session {session})"
             ),
             Self::Closed(Closed::InParent) => f.write_str(
                 "the stream was opened before this process was forked off; it goes on in the parent",

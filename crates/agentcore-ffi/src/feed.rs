@@ -235,8 +235,12 @@ pub struct Reading<'a>(&'a Feed);
 
 impl Reading<'_> {
     /// The events that have arrived, at most 256 of them or 256 KiB; an error comes after what was
-    /// received before it.
+    /// received before it. Once raw bytes were read there are none, which is no proper end.
     pub fn poll_events(&self, cx: &mut Context<'_>) -> Poll<Batch<AgentEvent>> {
+        if let Source::Bytes(_) = self.0.lock().stream {
+            let session = self.0.head.session_id.clone();
+            return Poll::Ready(Batch::Failed(Failure::Closed(Closed::Events(session))));
+        }
         self.0.poll_items(
             cx,
             |source, cx| match source {
@@ -394,6 +398,9 @@ mod tests {
         let Poll::Ready(Batch::Items(chunks)) = reading.poll_bytes(&mut cx) else {
             panic!("chunks")
         };
+        let polled = reading.poll_events(&mut cx);
+        assert!(matches!(polled, Poll::Ready(Batch::Failed(Failure::Closed(Closed::Events(_))))));
+        assert_eq!(feed.end(), None);
         assert_eq!(chunks.concat(), b"data: \"1\"\n\nrest");
         assert!(matches!(reading.poll_bytes(&mut cx), Poll::Ready(Batch::End)));
         assert_eq!((feed.end(), feed.events_seen()), (Some(StreamEnd::Complete), 0));
