@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import _native
+from ._errors import refused
 
 
 class SessionId(str):
@@ -35,11 +36,16 @@ class SessionId(str):
             *parts: E.g. tenant, user and conversation. `("ab", "c")` and `("a", "bc")` differ.
         """
         if isinstance(secret, str):
-            secret = secret.encode()
-        elif not isinstance(secret, (bytes, bytearray, memoryview)):
+            key = secret.encode(errors="surrogatepass")
+            if key.decode(errors="replace") != secret:
+                # Not by Python's own error, which holds the secret.
+                shape, rule = "text with a lone surrogate", "must be valid Unicode"
+                raise refused("secret", shape, rule)
+        elif isinstance(secret, (bytes, bytearray, memoryview)):
+            key = bytes(secret)
+        else:
             # bytes(32) would be 32 zeros.
             raise TypeError(f"secret must be bytes or a str, not {type(secret).__name__}")
-        key = bytes(secret)
         return cls._trusted(_native.derive_session_id(key, _texts(parts)))
 
     @classmethod

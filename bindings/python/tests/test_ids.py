@@ -28,6 +28,15 @@ def test_there_are_vectors():
     assert len(VECTORS) > 5
 
 
+def test_a_secret_is_not_shown_by_its_refusal():
+    with pytest.raises(InvalidInputError, match="secret: text with a lone surrogate") as caught:
+        SessionId.derive("s3cret\ud800" * 4, "acme")
+    assert caught.value.__context__ is None
+    assert SessionId.derive("s3crét 𝄞 \ufffd" * 4, "a") == SessionId.derive(
+        ("s3crét 𝄞 \ufffd" * 4).encode(), "a"
+    )
+
+
 def test_derived_ids():
     conversation = SessionId.derive(SECRET, "acme", "user-42")
     assert type(conversation) is SessionId and len(conversation) == 64
