@@ -82,7 +82,11 @@ class Script:
         timer = threading.Timer(HANG, self.kill)
         timer.start()
         try:
-            line = self.process.stdout.readline()
+            # No more than the line: what a buffer holds is lost for `end`.
+            fd, said = self.process.stdout.fileno(), b""
+            while not said.endswith(b"\n") and (byte := os.read(fd, 1)):
+                said += byte
+            line = said.decode()
         finally:
             timer.cancel()
         assert line, f"it said nothing more, but: {self.end(None).stderr}"
