@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from operator import attrgetter, length_hint
+from weakref import WeakSet
 
 from ._ids import SessionId
 from ._response import session_endpoint_url
@@ -21,10 +23,23 @@ if TYPE_CHECKING:
 HUNG_UP = ("closed", "idle_timeout", "total_timeout", "too_large")
 
 
+# Those whose events must not be handed over a second time, by a forked child.
+_live: WeakSet[StreamHead] = WeakSet()
+
+
+def _forked() -> None:
+    for stream in list(_live):
+        stream._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 class StreamHead:
     """What is known of a stream besides its events; the same for both kinds of stream."""
 
-    __slots__ = ("_bytes", "_forgotten", "_native", "_ready")
+    __slots__ = ("__weakref__", "_bytes", "_forgotten", "_native", "_ready")
 
     def __init__(self, native: _native.Stream) -> None:
         self._native = native
@@ -33,6 +48,7 @@ class StreamHead:
         self._bytes: Iterator[bytes] = iter(())
         # Events that were taken and never handed over.
         self._forgotten = 0
+        _live.add(self)
 
     @property
     def session_id(self) -> SessionId:

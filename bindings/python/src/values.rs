@@ -9,7 +9,8 @@ use agentcore_client::{
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 
 use crate::errors::raise_core;
 
@@ -81,8 +82,13 @@ pub(crate) fn time(name: &str, value: &Bound<'_, PyAny>) -> PyResult<SystemTime>
 }
 
 /// What an object of this Python class was given, as a dict.
-fn given<'py>(class: &str, name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
-    if value.get_type().name()?.to_str()? != class {
+fn given<'py>(
+    known: &'static PyOnceLock<Py<PyType>>,
+    class: &str,
+    name: &str,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyDict>> {
+    if !value.is_instance(known.import(value.py(), "agentcore_client._options", class)?)? {
         return Err(wrong_type(name, value, class));
     }
     Ok(value.getattr("_given")?.cast_into()?)
@@ -91,7 +97,8 @@ fn given<'py>(class: &str, name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bo
 /// `Timeouts` over the ones that hold otherwise.
 pub(crate) fn timeouts(base: Timeouts, value: &Bound<'_, PyAny>) -> PyResult<Timeouts> {
     let mut timeouts = base;
-    let given = given("Timeouts", "timeouts", value)?;
+    static TIMEOUTS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let given = given(&TIMEOUTS, "Timeouts", "timeouts", value)?;
     for (name, value) in given.iter() {
         let name = name.cast::<PyString>()?.to_str()?;
         let field = format!("timeouts.{name}");
@@ -118,7 +125,8 @@ pub(crate) fn timeouts(base: Timeouts, value: &Bound<'_, PyAny>) -> PyResult<Tim
 
 fn limits(base: Limits, value: &Bound<'_, PyAny>) -> PyResult<Limits> {
     let mut limits = base;
-    let given = given("Limits", "limits", value)?;
+    static LIMITS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let given = given(&LIMITS, "Limits", "limits", value)?;
     for (name, value) in given.iter() {
         let name = name.cast::<PyString>()?.to_str()?;
         let field = format!("limits.{name}");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use agentcore_ffi::{Call, Lane, Turn};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use crate::client::{Provider, answer};
@@ -90,8 +91,12 @@ fn on_main_thread(py: Python<'_>) -> PyResult<bool> {
     {
         return Ok(is_main);
     }
-    let modules = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
-    let Some(threading) = modules.get_item("threading")? else { return Ok(true) };
+    static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let modules = MODULES.get_or_try_init(py, || {
+        let modules = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
+        PyResult::Ok(modules.unbind())
+    })?;
+    let Some(threading) = modules.bind(py).get_item("threading")? else { return Ok(true) };
     let main = threading.call_method0("main_thread")?.getattr("ident")?;
     let is_main = main.eq(threading.call_method0("get_ident")?)?;
     KNOWN.set(Some((process, is_main)));

@@ -444,3 +444,26 @@ say("done")
     assert run(local_data_plane, FRAME + code).splitlines()[-1] == "done"
     stops = [e for e in of_kind(local_data_plane, "request") if "stop" in e["target"].lower()]
     assert not stops
+
+
+def test_a_child_hands_over_nothing_that_its_parent_has_taken(
+    local_data_plane: LocalDataPlane,
+) -> None:
+    """What came in one piece was taken in one go: each event of it is the parent's to hand over."""
+    out = run(
+        local_data_plane,
+        FRAME
+        + """
+client = make()
+chunks = ['data: "a"\\n\\ndata: "b"\\n\\n']
+raw = {"mode": "raw", "content_type": "text/event-stream", "chunks": chunks}
+with client.stream(raw) as stream:
+    assert next(stream).text == "a"
+    def work():
+        try: say("child", next(stream).text)
+        except ClosedError: pass
+    reap(fork(work))
+    say(next(stream).text, next(stream, None), stream.events_seen)
+""",
+    )
+    assert out == "b None 2\n"
