@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use agentcore_client::{Invoke, InvokeResponse, Result as CoreResult, StopSession};
 use agentcore_ffi::{
-    Call, Engine, Failure, Feed, NotAnswered, Question as Asked, TokenWaker, Turn,
+    Call, Closed, Engine, Failure, Feed, NotAnswered, Question as Asked, TokenWaker, Turn,
 };
 use napi::bindgen_prelude::Either5;
 use napi_derive::napi;
@@ -77,7 +77,7 @@ impl PendingCall {
     #[napi]
     pub fn poll(&mut self) -> Option<Either5<Response, Stream, Question, bool, FailureView>> {
         let Some(state) = &mut self.state else {
-            return Some(Either5::E(Failure::Closed("the call is over").into()));
+            return Some(Either5::E(Failure::Closed(Closed::Call).into()));
         };
         let background = match Engine::current().background() {
             Ok(background) => background,

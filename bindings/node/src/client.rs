@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use agentcore_client::{Auth, Bytes, Client as CoreClient, Invoke, Payload};
-use agentcore_ffi::{AskForCredentials, AskForToken, Failure, Feed, Group, Scope};
+use agentcore_ffi::{AskForCredentials, AskForToken, Closed, Failure, Feed, Group, Scope};
 use napi::bindgen_prelude::Either;
 use napi_derive::napi;
 
@@ -13,7 +13,7 @@ use crate::errors::FailureView;
 use crate::queue::ReadyQueue;
 use crate::values::{self, CallOptions, ClientOptions, CredentialsView, Defaults, SiblingOptions};
 
-const CLOSED: Failure = Failure::Closed("the client was closed; make a new one");
+const CLOSED: Failure = Failure::Closed(Closed::Client);
 
 /// Who calls: one of these, or none of them for what the environment says.
 #[napi(object, object_to_js = false)]
