@@ -25,7 +25,7 @@ if (out === undefined || given.length === 0) {
   console.error("usage: node scripts/pack.mjs OUT NAME=FILE …");
   process.exit(2);
 }
-const { devDependencies, scripts, ...manifest } = JSON.parse(
+const { devDependencies, overrides, scripts, ...manifest } = JSON.parse(
   readFileSync(join(here, "package.json"), "utf8"),
 );
 const { version, license, repository, engines } = manifest;
