@@ -71,7 +71,7 @@ impl From<&Failure> for FailureView {
             status: error.and_then(Error::status).map(u32::from),
             service_code: text(Error::service_code),
             request_id: text(Error::request_id),
-            session_id: text(Error::session_id),
+            session_id: failure.session_id().map(str::to_owned),
             retry_after: error.and_then(Error::retry_after).map(milliseconds),
             attempts,
             field: error.and_then(Error::field),

@@ -108,15 +108,16 @@ impl Stream {
         &mut self,
         words: Option<&mut [u32]>,
     ) -> Option<Either3<String, bool, FailureView>> {
+        // Before anything is taken, which would be lost.
+        let Some((number, words)) = words.and_then(<[u32]>::split_first_mut) else {
+            return Some(Either3::C(Failure::System("no room for a batch".into()).into()));
+        };
         match self.take(|reading, cx| reading.poll_events(cx)) {
             Poll::Pending => None,
             Poll::Ready(Batch::End) => Some(Either3::B(true)),
             Poll::Ready(Batch::Failed(failure)) => Some(Either3::C(failure.into())),
             Poll::Ready(Batch::Items(events)) => {
                 self.binary.clear();
-                let Some((number, words)) = words.and_then(<[u32]>::split_first_mut) else {
-                    return Some(Either3::B(true));
-                };
                 *number = u32::try_from(events.len()).unwrap_or_default();
                 let bytes = events
                     .iter()

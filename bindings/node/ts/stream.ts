@@ -392,7 +392,10 @@ export class AgentStream extends Head implements AsyncIterable<AgentEvent> {
    * promise waits for the stop that `stopOnClose` asks for.
    */
   async close(): Promise<void> {
-    this.#source.stop({ error: () => new ClosedError(CLOSED, { delivery: "accepted" }) });
+    const { sessionId } = this;
+    this.#source.stop({
+      error: () => new ClosedError(CLOSED, { delivery: "accepted", sessionId }),
+    });
     const stop = this.#stop;
     this.#stop = undefined;
     if (stop !== undefined && HUNG_UP.has(this.end)) await stop(this.sessionId);
