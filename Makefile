@@ -184,13 +184,16 @@ addon: $(NODE_READY) ## the Node package: native module and TypeScript, and the 
 	$(CARGO) build --locked -p agentcore-local
 	cd $(NODE_BINDING) && $(NPM) run --silent addon && $(NPM) run --silent build
 
-# For this machine's own C library; the release workflow links against older ones.
+# For this machine's own C library; the release workflow links against older ones. Two builds with
+# whole-program optimisation take minutes, so that the workflow does this and `check` does not.
 .PHONY: npm-test
-npm-test: addon ## the npm packages of this platform, as they are released, tried in a fresh project
-	$(CARGO) build --locked --release -p agentcore-client-node
-	cd $(NODE_BINDING) && platform=$$(ls agentcore-client.*.node | sed 's/^agentcore-client\.//; s/\.node$$//') && \
+npm-test: addon ## the npm packages of this platform, as they are released, checked and tried in a fresh project
+	$(CARGO) build --locked --release -p agentcore-client-node -p agentcore-local
+	cd $(NODE_BINDING) && module=$$(ls agentcore-client.*.node | sed 's/^agentcore-client\.//; s/\.node$$//') && \
 	  library=$$(ls $(TARGET_DIR)/release/*agentcore_client_node.{so,dylib} 2>/dev/null || true) && \
-	  node scripts/pack.mjs npm $$platform=$$library && node scripts/try.mjs npm
+	  program=local-$$(node -p 'process.platform + "-" + process.arch') && \
+	  node scripts/pack.mjs npm $$module=$$library $$program=$(TARGET_DIR)/release/agentcore-local && \
+	  node scripts/lint-packages.mjs npm && node scripts/try.mjs npm
 
 $(NODE_READY): $(NODE_BINDING)/package-lock.json
 	cd $(NODE_BINDING) && $(NPM) ci --silent --no-audit --no-fund

@@ -1,49 +1,58 @@
-// Tries the packed packages as users have them: installed into a fresh project, without the network,
-// for `import`, `require`, and TypeScript with both kinds of module resolution.
+// Tries the tarballs as users have them: installed into a fresh project, without the network, for
+// `import`, `require`, and TypeScript with both kinds of module resolution; the program, too.
 //
 //   node scripts/try.mjs OUT     what scripts/pack.mjs made
+import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(dirname(fileURLToPath(import.meta.url)));
 const out = resolve(process.argv[2] ?? "npm");
-const project = mkdtempSync(join(tmpdir(), "agentcore-try-"));
-const npm = process.platform === "win32" ? "npm.cmd" : "npm";
-const run = (program, args, cwd = project) =>
-  execFileSync(program, args, { cwd, encoding: "utf8", shell: program === npm });
+const project = realpathSync(mkdtempSync(join(tmpdir(), "agentcore-try-")));
+const { AGENTCORE_LOCAL_BIN, ...env } = process.env;
+const run = (program, args) =>
+  execFileSync(program, args, {
+    cwd: project,
+    // Programs may only be found where they were installed.
+    env: program === process.execPath ? { ...env, PATH: "" } : env,
+    encoding: "utf8",
+    stdio: ["pipe", "pipe", "inherit"],
+    shell: process.platform === "win32" && program !== process.execPath,
+  });
 const tool = (name) => join(here, "node_modules/typescript/bin", name);
 
-const limit = 3.5 * 1024 * 1024;
+const MIB = 1024 * 1024;
+const packages = JSON.parse(readFileSync(join(out, "packages.json"), "utf8"));
+for (const { name, size } of packages) {
+  const limit = (/\/local-/.test(name) ? 1.5 : 3.5) * MIB;
+  assert.ok(size <= limit, `${name}: ${size} bytes, of at most ${limit}`);
+}
 const tarballs = new Map(
-  readdirSync(out).map((name) => {
-    const [packed] = JSON.parse(
-      run(npm, ["pack", "--json", "--silent", "--pack-destination", project], join(out, name)),
-    );
-    if (packed.size > limit) throw new Error(`${packed.name}: ${packed.size} bytes`);
-    console.log(`${packed.name} ${packed.size} bytes packed, ${packed.unpackedSize} unpacked`);
-    return [packed.name, `file:${join(project, packed.filename)}`];
-  }),
+  packages.map(({ name, filename }) => [name, `file:${join(out, filename)}`]),
 );
-const own = [...tarballs.keys()].find((name) =>
-  name.includes(`${process.platform}-${process.arch}`),
-);
-if (own === undefined) throw new Error("there is none for this platform");
+const asked = ["agentcore-client", "@agentcore-client/local"];
 writeFileSync(
   join(project, "package.json"),
   JSON.stringify({
     private: true,
-    dependencies: {
-      "agentcore-client": tarballs.get("agentcore-client"),
-      [own]: tarballs.get(own),
-    },
-    // The others are not on any registry yet.
-    overrides: Object.fromEntries([...tarballs].filter(([name]) => name.startsWith("@"))),
+    dependencies: Object.fromEntries(asked.map((name) => [name, tarballs.get(name)])),
+    // They are not on any registry yet.
+    overrides: Object.fromEntries([...tarballs].filter(([name]) => !asked.includes(name))),
   }),
 );
-run(npm, ["install", "--silent", "--offline", "--no-audit", "--no-fund"]);
+run("npm", ["install", "--silent", "--offline", "--no-audit", "--no-fund"]);
+
+const file = process.platform === "win32" ? "agentcore-local.exe" : "agentcore-local";
+const program = run(process.execPath, ["-p", 'require("@agentcore-client/local").binary']).trim();
+assert.equal(
+  program,
+  join(project, `node_modules/@agentcore-client/local-${process.platform}-${process.arch}`, file),
+);
+assert.match(run("npx", ["--offline", "agentcore-local", "--help"]), /--jwt-issuer/);
+console.log("npx agentcore-local works");
 
 const use = `
 (async () => {

@@ -86,43 +86,6 @@ test("options reach the agent", async () => {
   }
 });
 
-test("OpenTelemetry's current span is sent along, its baggage only on request", async () => {
-  const api = Symbol.for("opentelemetry.js.api.1");
-  const values = new Map([
-    [
-      Symbol.for("OpenTelemetry Context Key SPAN"),
-      {
-        spanContext: () => ({
-          traceId: "0af7651916cd43dd8448eb211c80319c",
-          spanId: "b7ad6b7169203331",
-          traceFlags: 1,
-          traceState: { serialize: () => "vendor=1" },
-        }),
-      },
-    ],
-    [
-      Symbol.for("OpenTelemetry Baggage Key"),
-      { getAllEntries: () => [["tenant", { value: "a b" }]] },
-    ],
-  ]);
-  globalThis[api] = { context: { active: () => ({ getValue: (key) => values.get(key) }) } };
-  try {
-    const seen = async (client, options) =>
-      JSON.stringify((await client.invoke({ mode: "headers" }, options)).json());
-    const plain = await seen(client);
-    assert.match(plain, /00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01/);
-    assert.match(plain, /vendor=1/);
-    assert.doesNotMatch(plain, /tenant/);
-    assert.match(await seen(clientOf(plane, { propagateBaggage: true })), /tenant=a%20b/);
-    const named = {
-      trace: { traceparent: "00-11111111111111111111111111111111-2222222222222222-00" },
-    };
-    assert.doesNotMatch(await seen(client, named), /0af76519/);
-  } finally {
-    delete globalThis[api];
-  }
-});
-
 test("an answer that is no JSON", async () => {
   const reply = await client.invoke({ mode: "text", message: '{"secret": oops' });
   const error = await failure((async () => reply.json())());

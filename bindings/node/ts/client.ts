@@ -116,7 +116,7 @@ export class AgentCoreClient {
       signal,
       caller,
     );
-    return new InvokeResponse(done);
+    return InvokeResponse.of(done);
   }
 
   /**
@@ -145,7 +145,7 @@ export class AgentCoreClient {
       caller,
     );
     const stop = stopOnClose ? (id: string) => this.#stopQuietly(id) : undefined;
-    const stream = new AgentStream(done, signal, stop);
+    const stream = AgentStream.of(done, signal, stop);
     if (signal?.aborted === true) throw signal.reason;
     return stream;
   }

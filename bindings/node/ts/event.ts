@@ -17,8 +17,7 @@ export class AgentEvent {
   /** The event's id, for server-sent events that have one. */
   readonly id: string | undefined;
 
-  /** @internal */
-  constructor(
+  private constructor(
     data: string | Uint8Array,
     text: string | undefined,
     event: string | undefined,
@@ -28,6 +27,16 @@ export class AgentEvent {
     this.text = text;
     this.event = event;
     this.id = id;
+  }
+
+  /** @internal */
+  static of(
+    data: string | Uint8Array,
+    text: string | undefined,
+    event: string | undefined,
+    id: string | undefined,
+  ): AgentEvent {
+    return new AgentEvent(data, text, event, id);
   }
 
   /**
@@ -75,7 +84,7 @@ export function cut(joined: string, binary: () => Uint8Array): AgentEvent[] {
     }
     const text = piece(words[word + 1] ?? NONE);
     const event = piece(words[word + 2] ?? NONE);
-    events[index] = new AgentEvent(data, text, event, piece(words[word + 3] ?? NONE));
+    events[index] = AgentEvent.of(data, text, event, piece(words[word + 3] ?? NONE));
   }
   return events;
 }

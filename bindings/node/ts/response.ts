@@ -84,10 +84,14 @@ export class InvokeResponse extends Head {
   #bytes: Uint8Array | undefined;
   #text: string | null | undefined;
 
-  /** @internal */
-  constructor(native: NativeResponse) {
+  private constructor(native: NativeResponse) {
     super(native);
     this.#native = native;
+  }
+
+  /** @internal */
+  static of(native: NativeResponse): InvokeResponse {
+    return new InvokeResponse(native);
   }
 
   /**

@@ -270,8 +270,7 @@ export class AgentStream extends Head implements AsyncIterable<AgentEvent> {
   readonly #source: Source;
   #stop: ((sessionId: string) => Promise<void>) | undefined;
 
-  /** @internal */
-  constructor(
+  private constructor(
     native: Stream,
     signal: AbortSignal | undefined,
     stop: ((sessionId: string) => Promise<void>) | undefined,
@@ -284,6 +283,15 @@ export class AgentStream extends Head implements AsyncIterable<AgentEvent> {
       // Nobody calls `close` then, so nobody waits for the stop either.
       source.onHungUp = () => void this.close();
     }
+  }
+
+  /** @internal */
+  static of(
+    native: Stream,
+    signal: AbortSignal | undefined,
+    stop: ((sessionId: string) => Promise<void>) | undefined,
+  ): AgentStream {
+    return new AgentStream(native, signal, stop);
   }
 
   /** How the stream ended; `undefined` while it goes on. */

@@ -2,13 +2,13 @@
 import {
   AgentCoreClient,
   AgentCoreError,
-  type AgentEvent,
-  type AgentStream,
+  AgentEvent,
+  AgentStream,
   type AwsCredentials,
   type ClientOptions,
   type Delivery,
   type ErrorKind,
-  type InvokeResponse,
+  InvokeResponse,
   RequestTimeoutError,
   RuntimeArn,
   SessionId,
@@ -89,11 +89,18 @@ export async function use(signal: AbortSignal, prompt: Prompt): Promise<string> 
   new AgentCoreClient({ retry: "always" });
   // @ts-expect-error: read-only
   reply.status = 5;
+  // @ts-expect-error: only a call makes one
+  new AgentStream();
+  // @ts-expect-error: only a call makes one
+  new InvokeResponse();
+  // @ts-expect-error: only a stream makes one
+  new AgentEvent();
+  const made: boolean = stream instanceof AgentStream && reply instanceof InvokeResponse;
   const credentials: AwsCredentials = { accessKeyId: "a", secretAccessKey: "b" };
 
   await using plane = await LocalDataPlane.start({ bearer: true });
   new AgentCoreClient(plane.clientOptions());
   await plane.addFault({ status: 429, code: "ThrottlingException" });
   const entry: JournalEntry = await plane.waitFor(({ kind }) => kind === "disconnect");
-  return `${text} ${unknownValue} ${bytes} ${end} ${response} ${body} ${texts} ${credentials} ${entry}`;
+  return `${text} ${unknownValue} ${bytes} ${end} ${response} ${body} ${texts} ${credentials} ${entry} ${made}`;
 }

@@ -71,6 +71,7 @@ export class LocalDataPlaneError extends Error {
 }
 
 const NAME = "agentcore-local";
+const PACKAGE = "@agentcore-client/local";
 const FROM_ENVIRONMENT = "AGENTCORE_LOCAL_BIN";
 const ISSUER = "https://issuer.agentcore-local.example";
 /** It prints its start line within milliseconds; a virus scanner may have to look at it first. */
@@ -462,30 +463,25 @@ function find(given: string | undefined): string {
     return path;
   }
   const file = process.platform === "win32" ? `${NAME}.exe` : NAME;
-  const places = [
-    ...packaged(file),
-    ...(process.env["PATH"] ?? "")
-      .split(delimiter)
-      .filter((folder) => folder !== "")
-      .map((folder) => join(folder, file)),
-  ];
-  const found = places.find((place) => existsSync(place));
+  const folders = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
+  const found =
+    packaged() ?? folders.map((folder) => join(folder, file)).find((place) => existsSync(place));
   if (found !== undefined) return found;
   throw new LocalDataPlaneError(
-    `the program ${NAME} was not found: \`npm install --save-dev @agentcore-client/local\` installs` +
-      ` it. Looked at: that package, PATH; ${FROM_ENVIRONMENT} is not set`,
+    `the program ${NAME} was not found: \`npm install --save-dev ${PACKAGE}\` installs it. Looked` +
+      ` at: that package, PATH; ${FROM_ENVIRONMENT} is not set`,
   );
 }
 
-/** Where its npm packages put it: one for each platform, of which npm installs the right one. */
-function packaged(file: string): string[] {
-  const { platform, arch } = process;
-  const abis = { linux: ["-musl"], win32: ["-msvc"] }[platform as string] ?? [""];
-  return abis.flatMap((abi) => {
-    try {
-      return [require.resolve(`@agentcore-client/local-${platform}-${arch}${abi}/${file}`)];
-    } catch {
-      return [];
-    }
-  });
+/**
+ * Where its npm package put it. A package manager that hides what a package did not ask for still has
+ * it in the project whose tests run.
+ */
+function packaged(): string | undefined {
+  try {
+    const found = require.resolve(PACKAGE, { paths: [__dirname, process.cwd()] });
+    return (require(found) as { binary?: string }).binary;
+  } catch {
+    return undefined;
+  }
 }
