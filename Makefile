@@ -135,7 +135,7 @@ bench-python: $(BENCH_PYTHON_READY) ## the Python package beside raw hyper, boto
 	  --interpreter $(BENCH_PYTHON)/bin/python --out $(BENCH_PYTHON)/wheel
 	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps \
 	  --force-reinstall $(BENCH_PYTHON)/wheel/*.whl
-	$(BENCH_PYTHON)/bin/python benches/python/run.py $(ARGS)
+	$(BENCH_PYTHON)/bin/python benches/run.py python $(ARGS)
 
 $(BENCH_PYTHON_READY): benches/python/requirements.txt
 	$(PYTHON) -m venv --clear $(BENCH_PYTHON)
