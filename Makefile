@@ -3,7 +3,8 @@
 # Needs: a Rust toolchain (see rust-version in Cargo.toml), a C compiler; for everything but
 # `quickstart`, also python3 (3.11 or newer) with venv and Node.js (20 or newer) with npm; for `fuzz`
 # and `check`, a C++ compiler. Everything else is installed below this folder: .venv,
-# tests/interop/.venv, bindings/python/.venv, bindings/node/node_modules, benches/python/.venv, target.
+# tests/interop/.venv, bindings/python/.venv, bindings/node/node_modules, benches/python/.venv,
+# benches/node/node_modules, target.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -40,6 +41,8 @@ NPM ?= npm
 
 BENCH_PYTHON := benches/python/.venv
 BENCH_PYTHON_READY := $(BENCH_PYTHON)/ready.stamp
+BENCH_NODE := benches/node
+BENCH_NODE_READY := $(BENCH_NODE)/node_modules/ready.stamp
 
 FUZZ := crates/agentcore-client/fuzz
 FUZZ_TARGETS = $(sort $(basename $(notdir $(wildcard $(FUZZ)/fuzz_targets/*.rs))))
@@ -135,12 +138,27 @@ bench-python: $(BENCH_PYTHON_READY) ## the Python package beside raw hyper, boto
 	  --interpreter $(BENCH_PYTHON)/bin/python --out $(BENCH_PYTHON)/wheel
 	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps \
 	  --force-reinstall $(BENCH_PYTHON)/wheel/*.whl
-	$(BENCH_PYTHON)/bin/python benches/python/run.py $(ARGS)
+	$(BENCH_PYTHON)/bin/python benches/run.py python $(ARGS)
 
 $(BENCH_PYTHON_READY): benches/python/requirements.txt
 	$(PYTHON) -m venv --clear $(BENCH_PYTHON)
 	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
 	$(BENCH_PYTHON)/bin/pip check
+	@touch $@
+
+# Here, too: packed as it is released, and installed.
+.PHONY: bench-node
+bench-node: $(NODE_READY) $(BENCH_NODE_READY) ## the npm package beside raw hyper and the AWS SDK for JavaScript; ARGS=--quick
+	$(CARGO) build --locked --release -p agentcore-benches --bins
+	cd $(NODE_BINDING) && $(NPM) run --silent build && file=$$($(NPM) run --silent addon -- --release) && \
+	  platform=$${file##*/agentcore-client.} && \
+	  node scripts/pack.mjs $(abspath $(BENCH_NODE))/npm $${platform%.node}=$$file
+	cd $(BENCH_NODE)/npm && $(NPM) pack --silent ./*/ >/dev/null && \
+	  cd .. && $(NPM) install --silent --no-save --no-audit --no-fund --offline ./npm/*.tgz
+	$(PYTHON) benches/run.py node $(ARGS)
+
+$(BENCH_NODE_READY): $(BENCH_NODE)/package-lock.json
+	cd $(BENCH_NODE) && $(NPM) ci --silent --no-audit --no-fund
 	@touch $@
 
 # How it works on a stable toolchain stands in the folder's README.md.
@@ -216,7 +234,7 @@ $(RUFF_READY):
 .PHONY: clean
 clean: ## remove everything that was built or installed here
 	$(CARGO) clean
-	rm -rf .venv $(INTEROP) $(BENCH_PYTHON) .ruff_cache $(FUZZ)/target
+	rm -rf .venv $(INTEROP) $(BENCH_PYTHON) $(BENCH_NODE)/node_modules $(BENCH_NODE)/npm .ruff_cache $(FUZZ)/target
 	rm -rf dist $(BINDING)/.venv $(BINDING)/.pytest_cache $(BINDING)/.mypy_cache
 	rm -f $(BINDING)/agentcore_client/_native.*.so $(NODE_BINDING)/*.node
 	rm -rf $(NODE_BINDING)/dist $(NODE_BINDING)/npm $(NODE_BINDING)/node_modules

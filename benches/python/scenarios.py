@@ -1,15 +1,16 @@
-"""What the Python bench measures: the scenarios, who takes part, and what is aimed at.
-
-Only data; `run.py` runs it. How long a contestant works in a round is chosen so that it takes a
-few tenths of a second: what counts is per call or per event.
-"""
+"""The Python bench: the synchronous and the asyncio client, beside boto3 and aiobotocore."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-RAW = "raw hyper"
+from scenario import RAW, Language, Metric, Scenario, Target
+
+CONTESTANTS = Path(__file__).resolve().parent / "contestants"
+
 SYNC = "ours, sync"
 ASYNCIO = "ours, asyncio"
 BOTO3 = "boto3"
@@ -19,9 +20,7 @@ AIOBOTOCORE_10 = "aiobotocore, chunk_size=10"
 INTERPRETER = "`python -c pass`"
 IMPORT_ASYNCIO = '`python -c "import asyncio"`'
 
-OURS = {SYNC, ASYNCIO}
-
-# The programs; raw hyper is the Rust one, and a text with a space is code.
+# The programs; what is no file is code.
 WARM = {
     SYNC: "ours_sync.py",
     ASYNCIO: "ours_asyncio.py",
@@ -38,38 +37,6 @@ COLD = {
     INTERPRETER: "pass",
     IMPORT_ASYNCIO: "import asyncio",
 }
-
-
-@dataclass(frozen=True)
-class Target:
-    """At most `limit`: times `against` in the same round, or, without that, in the unit itself."""
-
-    limit: float
-    against: str | None = RAW
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One number of a round: `of` names it in `run.py`."""
-
-    of: str
-    title: str
-    unit: str
-    targets: dict[str, Target] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Scenario:
-    name: str
-    title: str
-    # The program's name for it, and per contestant what it gets beside `options`.
-    program: str
-    contestants: dict[str, dict[str, Any]]
-    options: dict[str, Any]
-    metrics: tuple[Metric, ...]
-    rounds: int
-    quick: dict[str, Any]
-
 
 SCENARIOS = (
     Scenario(
@@ -211,4 +178,40 @@ SCENARIOS = (
         rounds=5,
         quick={"units": 5},
     ),
+)
+
+
+def warm(contestant: str) -> list[str]:
+    return [sys.executable, str(CONTESTANTS / WARM[contestant])]
+
+
+def cold(contestant: str) -> list[str]:
+    program = COLD[contestant]
+    if not program.endswith(".py"):
+        return [sys.executable, "-c", program]
+    return [sys.executable, str(CONTESTANTS / program)]
+
+
+def versions() -> list[str]:
+    found = [f"Python {platform.python_version()}"]
+    for name in ["agentcore-client", "boto3", "botocore", "aiobotocore", "aiohttp", "uvloop"]:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"no {name}")
+    return found
+
+
+LANGUAGE = Language(
+    scenarios=SCENARIOS,
+    ours=frozenset({SYNC, ASYNCIO}),
+    floors=frozenset({INTERPRETER, IMPORT_ASYNCIO}),
+    warm=warm,
+    cold=cold,
+    check=[
+        sys.executable,
+        "-c",
+        "from agentcore_client import AgentCoreClient, AsyncAgentCoreClient",
+    ],
+    versions=versions,
 )

@@ -82,9 +82,20 @@ pub fn stamped_event(number: usize, size: usize) -> String {
     event
 }
 
+/// A large answer in JSON, of exactly `size` bytes.
+pub fn large(size: usize) -> String {
+    let frame = r#"{"result":""}"#.len();
+    format!(r#"{{"result":"{}"}}"#, "x".repeat(size.saturating_sub(frame)))
+}
+
 /// What the mock is asked for, in the body of a call.
 pub fn ask(kind: &str, events: usize, per_chunk: usize) -> String {
     format!(r#"{{"kind":"{kind}","events":{events},"per_chunk":{per_chunk}}}"#)
+}
+
+/// The same for a large answer.
+pub fn ask_large(size: usize) -> String {
+    format!(r#"{{"kind":"large","size":{size}}}"#)
 }
 
 /// The same for stamped events, one each `every_ms`, of `size` bytes.
@@ -147,16 +158,21 @@ pub fn serve() -> std::io::Result<()> {
 
 async fn connection(mut socket: TcpStream, gate: &Gate) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
-    let json = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{JSON}",
-        JSON.len()
-    );
+    let json = json_answer(JSON);
+    // Made once for each connection: the next one of that size is only sent.
+    let mut big = String::new();
     let mut buffer = Vec::with_capacity(8 << 10);
     loop {
         let Some(body) = request(&mut socket, &mut buffer).await? else { return Ok(()) };
         let ask: Ask = serde_json::from_slice(&body).map_err(std::io::Error::other)?;
         match ask.kind.as_str() {
             "json" => socket.write_all(json.as_bytes()).await?,
+            "large" => {
+                if big.len() < ask.size {
+                    big = json_answer(&large(ask.size));
+                }
+                socket.write_all(big.as_bytes()).await?;
+            }
             "sse" => stream(&mut socket, &ask).await?,
             "paced" => {
                 socket.write_all(head().as_bytes()).await?;
@@ -189,6 +205,13 @@ async fn connection(mut socket: TcpStream, gate: &Gate) -> std::io::Result<()> {
             other => return Err(std::io::Error::other(format!("no kind {other}"))),
         }
     }
+}
+
+fn json_answer(json: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
+        json.len()
+    )
 }
 
 fn head() -> String {

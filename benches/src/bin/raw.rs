@@ -48,6 +48,7 @@ fn main() -> Result<()> {
         match scenario.as_str() {
             "cold" => cold(&address, &options).await,
             "calls" => calls(&address, &options).await,
+            "body" => body(&address, &options).await,
             "events" => events(&address, &options).await,
             "paced" => paced(&address, &options).await,
             "streams" => streams(&address, &options).await,
@@ -104,6 +105,21 @@ async fn calls(address: &str, options: &Options) -> Result<String> {
     Ok(spent(started, each * options.together))
 }
 
+async fn body(address: &str, options: &Options) -> Result<String> {
+    let mut raw = Raw::connect(address).await?;
+    let expected = mock::large(options.size);
+    for _ in 0..options.warm {
+        let body = raw.whole(mock::ask_large(options.size)).await?;
+        ensure(body == expected, "another answer than the mock's")?;
+    }
+    let started = ProcessTime::now();
+    for _ in 0..options.units {
+        let body = raw.whole(mock::ask_large(options.size)).await?;
+        ensure(body.len() == options.size, "not as many bytes as the mock has sent")?;
+    }
+    Ok(spent(started, options.units))
+}
+
 async fn events(address: &str, options: &Options) -> Result<String> {
     let mut raw = Raw::connect(address).await?;
     let warm = raw.whole(mock::ask("sse", options.warm, 1)).await?;
@@ -125,6 +141,7 @@ async fn paced(address: &str, options: &Options) -> Result<String> {
     let mut raw = Raw::connect(address).await?;
     raw.whole(mock::ask_paced("paced", options.warm, options.every_ms, options.size)).await?;
     let ask = mock::ask_paced("paced", options.units, options.every_ms, options.size);
+    let started = ProcessTime::now();
     let mut body = raw.call(ask).await?;
     let mut late = Vec::with_capacity(options.units);
     for number in 0..options.units {
@@ -133,7 +150,10 @@ async fn paced(address: &str, options: &Options) -> Result<String> {
         late.push(now.saturating_sub(sent(&event, number, options.size)?));
     }
     ensure(body.frame().await.is_none(), "more events than asked for")?;
-    Ok(format!(r#"{{"late_ns":{},"units":{}}}"#, serde_json::to_string(&late)?, late.len()))
+    let cpu = started.elapsed().as_nanos();
+    let units = late.len();
+    let late = serde_json::to_string(&late)?;
+    Ok(format!(r#"{{"cpu_ns":{cpu},"late_ns":{late},"units":{units}}}"#))
 }
 
 async fn streams(address: &str, options: &Options) -> Result<String> {

@@ -3,13 +3,14 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake as _, Waker};
 
 use agentcore_client::{Invoke, InvokeResponse, Result as CoreResult, StopSession};
 use agentcore_ffi::{
-    Call, Closed, Engine, Failure, Feed, NotAnswered, Question as Asked, TokenWaker, Turn,
+    Background, Call, Closed, Engine, Failure, Feed, NotAnswered, Question as Asked, TokenWaker,
+    Turn,
 };
-use napi::bindgen_prelude::Either5;
+use napi::bindgen_prelude::{Either, Either5};
 use napi_derive::napi;
 
 use crate::client::Borrowed;
@@ -25,12 +26,36 @@ pub struct PendingCall {
     token: u32,
     waker: Arc<TokenWaker>,
     queue: Shared,
+    background: &'static Background,
     state: Option<State>,
 }
 
 struct State {
     call: Call<Outcome>,
     live: Borrowed,
+    /// What the first turn gave, for the first poll.
+    first: Option<Turn<Outcome>>,
+}
+
+impl State {
+    fn turn(
+        &mut self,
+        background: &Background,
+        waker: &Arc<TokenWaker>,
+        queue: &Shared,
+    ) -> Poll<Turn<Outcome>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(first);
+        }
+        let turn = {
+            let _entered = background.enter();
+            waker.arm();
+            let waker = Waker::from(Arc::clone(waker));
+            self.call.poll(&mut Context::from_waker(&waker))
+        };
+        queue.flush_logs(self.call.scope());
+        turn
+    }
 }
 
 /// What a call may come to.
@@ -53,25 +78,37 @@ pub(crate) async fn stopped(stop: StopSession) -> CoreResult<Outcome> {
 }
 
 impl PendingCall {
-    pub(crate) fn new(
+    /// Begins a call: it has had its first turn when this returns, which spares JavaScript a poll
+    /// that would find nothing. Whatever that turn gave wakes the token at once, unless it failed.
+    pub(crate) fn start(
         queue: &Shared,
+        token: u32,
         future: impl Future<Output = CoreResult<Outcome>> + Send + 'static,
         live: Borrowed,
-    ) -> Self {
-        let (token, waker) = queue.waker();
-        let state = Some(State { call: Call::new(future), live });
-        Self { token, waker, queue: queue.clone(), state }
+    ) -> Either<Self, FailureView> {
+        let background = match Engine::current().background() {
+            Ok(background) => background,
+            Err(failure) => return Either::B(failure.into()),
+        };
+        let waker = queue.waker(token);
+        let mut state = State { call: Call::new(future), live, first: None };
+        match state.turn(background, &waker, queue) {
+            Poll::Pending => {}
+            Poll::Ready(Turn::Done(Err(failure))) => {
+                state.live.hang_up_if_closed();
+                return Either::B(failure.into());
+            }
+            Poll::Ready(first) => {
+                state.first = Some(first);
+                waker.wake_by_ref();
+            }
+        }
+        Either::A(Self { token, waker, queue: queue.clone(), background, state: Some(state) })
     }
 }
 
 #[napi]
 impl PendingCall {
-    /// What the queue gives when it is to be polled again.
-    #[napi(getter)]
-    pub fn token(&self) -> u32 {
-        self.token
-    }
-
     /// `null` while it waits, a `Question` that must be answered, or what it has come to: a
     /// `Response`, a `Stream`, `true` for a stop, or a failure.
     #[napi]
@@ -79,18 +116,7 @@ impl PendingCall {
         let Some(state) = &mut self.state else {
             return Some(Either5::E(Failure::Closed(Closed::Call).into()));
         };
-        let background = match Engine::current().background() {
-            Ok(background) => background,
-            Err(failure) => return Some(Either5::E(failure.into())),
-        };
-        let turn = {
-            let _entered = background.enter();
-            self.waker.arm();
-            let waker = Waker::from(Arc::clone(&self.waker));
-            state.call.poll(&mut Context::from_waker(&waker))
-        };
-        self.queue.flush_logs(state.call.scope());
-        let done = match turn {
+        let done = match state.turn(self.background, &self.waker, &self.queue) {
             Poll::Pending => return None,
             Poll::Ready(Turn::Ask(question)) => {
                 return Some(Either5::C(Question { asked: Some(question) }));
@@ -103,7 +129,8 @@ impl PendingCall {
             Ok(Outcome::Stream(feed)) => {
                 let feed = state.live.adopt(feed);
                 let waker = Arc::clone(&self.waker);
-                Either5::B(Stream::new(feed, self.token, waker, self.queue.clone()))
+                let queue = self.queue.clone();
+                Either5::B(Stream::new(feed, self.token, waker, queue, self.background))
             }
             Ok(Outcome::Stopped) => Either5::D(true),
             Err(failure) => Either5::E(failure.into()),

@@ -10,7 +10,7 @@ use napi_derive::napi;
 
 use crate::call::{self, PendingCall};
 use crate::errors::FailureView;
-use crate::queue::ReadyQueue;
+use crate::queue::{ReadyQueue, Shared};
 use crate::values::{self, CallOptions, ClientOptions, CredentialsView, Defaults, SiblingOptions};
 
 const CLOSED: Failure = Failure::Closed(Closed::Client);
@@ -30,6 +30,8 @@ pub struct AuthView {
 #[napi]
 pub struct Client {
     core: CoreClient,
+    /// Where its calls say that they can be polled again.
+    queue: Shared,
     defaults: Defaults,
     group: Arc<Group>,
     closed: Arc<AtomicBool>,
@@ -63,9 +65,13 @@ pub fn open_client(
     let built = scope.run(|| builder.build());
     queue.shared().flush_logs(&scope);
     match built {
-        Ok(core) => {
-            Either::A(Client { core, defaults, group: Arc::default(), closed: Arc::default() })
-        }
+        Ok(core) => Either::A(Client {
+            core,
+            queue: queue.shared().clone(),
+            defaults,
+            group: Arc::default(),
+            closed: Arc::default(),
+        }),
         Err(error) => Either::B(error.into()),
     }
 }
@@ -83,6 +89,7 @@ impl Client {
         match builder.build() {
             Ok(core) => Either::A(Self {
                 core,
+                queue: self.queue.clone(),
                 defaults,
                 group: Arc::clone(&self.group),
                 closed: Arc::clone(&self.closed),
@@ -114,20 +121,20 @@ impl Client {
         self.core.close_idle_connections();
     }
 
-    /// `payload` is JSON text, or bytes that go as they are.
+    /// `payload` is JSON text, or bytes that go as they are. What most calls give has an argument of
+    /// its own: each look for a member of `options` costs as much as a header.
     #[napi]
     pub fn start_invoke(
         &self,
-        queue: &ReadyQueue,
+        token: u32,
         payload: Either<String, &[u8]>,
         session: Option<String>,
         session_is_checked: bool,
+        content_type: Option<String>,
         options: Option<CallOptions>,
     ) -> Either<PendingCall, FailureView> {
-        match self.invocation(payload, session, session_is_checked, options) {
-            Ok((invoke, live)) => {
-                Either::A(PendingCall::new(queue.shared(), call::whole(invoke), live))
-            }
+        match self.invocation(payload, session, session_is_checked, content_type, options) {
+            Ok((invoke, live)) => PendingCall::start(&self.queue, token, call::whole(invoke), live),
             Err(failure) => Either::B(failure.into()),
         }
     }
@@ -135,15 +142,16 @@ impl Client {
     #[napi]
     pub fn start_stream(
         &self,
-        queue: &ReadyQueue,
+        token: u32,
         payload: Either<String, &[u8]>,
         session: Option<String>,
         session_is_checked: bool,
+        content_type: Option<String>,
         options: Option<CallOptions>,
     ) -> Either<PendingCall, FailureView> {
-        match self.invocation(payload, session, session_is_checked, options) {
+        match self.invocation(payload, session, session_is_checked, content_type, options) {
             Ok((invoke, live)) => {
-                Either::A(PendingCall::new(queue.shared(), call::streamed(invoke), live))
+                PendingCall::start(&self.queue, token, call::streamed(invoke), live)
             }
             Err(failure) => Either::B(failure.into()),
         }
@@ -152,29 +160,32 @@ impl Client {
     #[napi]
     pub fn start_stop_session(
         &self,
-        queue: &ReadyQueue,
+        token: u32,
         session: String,
         session_is_checked: bool,
         options: Option<CallOptions>,
     ) -> Either<PendingCall, FailureView> {
-        let start = || {
+        let prepare = || {
             let live = self.borrow()?;
             let local = live.client.runtime_arn().is_none();
             let id = values::session(&session, session_is_checked, local)?;
             let stop = live.client.stop_session(id);
             let stop = options.unwrap_or_default().apply_to_stop(stop, &self.defaults);
-            Ok::<_, Failure>(PendingCall::new(queue.shared(), call::stopped(stop), live))
+            Ok::<_, Failure>((stop, live))
         };
-        start().map_or_else(|failure| Either::B(failure.into()), Either::A)
+        match prepare() {
+            Ok((stop, live)) => PendingCall::start(&self.queue, token, call::stopped(stop), live),
+            Err(failure) => Either::B(failure.into()),
+        }
     }
 
     /// Panics within a call, as a bug would. For the tests.
     #[napi]
-    pub fn start_panic(&self, queue: &ReadyQueue) -> Either<PendingCall, FailureView> {
+    pub fn start_panic(&self, token: u32) -> Either<PendingCall, FailureView> {
         #[allow(clippy::panic)] // This is what it is for.
         let call = async { panic!("a bug of our own making") };
         match self.borrow() {
-            Ok(live) => Either::A(PendingCall::new(queue.shared(), call, live)),
+            Ok(live) => PendingCall::start(&self.queue, token, call, live),
             Err(failure) => Either::B(failure.into()),
         }
     }
@@ -220,6 +231,7 @@ impl Client {
         payload: Either<String, &[u8]>,
         session: Option<String>,
         session_is_checked: bool,
+        content_type: Option<String>,
         options: Option<CallOptions>,
     ) -> Result<(Invoke, Borrowed), Failure> {
         let live = self.borrow()?;
@@ -231,6 +243,9 @@ impl Client {
         if let Some(id) = session {
             let local = live.client.runtime_arn().is_none();
             invoke = invoke.session(values::session(&id, session_is_checked, local)?);
+        }
+        if let Some(content_type) = content_type {
+            invoke = invoke.content_type(content_type);
         }
         if let Some(options) = options {
             invoke = options.apply(invoke, &self.defaults);

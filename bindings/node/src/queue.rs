@@ -2,7 +2,6 @@
 //! function of its own is called, with nothing, once for each time the queue
 //! stops being empty. No promise and no future lives on a foreign thread.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake as _;
 
@@ -26,7 +25,7 @@ impl Signal for Bell {
     }
 }
 
-/// The token of the log, which is no call's.
+/// The token of the log, which TypeScript gives no call.
 const LOG: u32 = 0;
 
 /// Tokens of what this JavaScript thread can poll again, and its log lines.
@@ -40,7 +39,6 @@ pub struct ReadyQueue {
 #[derive(Clone)]
 pub(crate) struct Shared {
     queue: Arc<Queue>,
-    next: Arc<AtomicU32>,
     log: Arc<Mutex<Vec<String>>>,
     log_waker: Arc<TokenWaker>,
 }
@@ -56,7 +54,6 @@ impl ReadyQueue {
         let shared = Shared {
             log_waker: TokenWaker::new(Arc::clone(&queue), u64::from(LOG)),
             queue,
-            next: Arc::new(AtomicU32::new(LOG + 1)),
             log: Arc::default(),
         };
         Ok(Self { shared, bell })
@@ -65,7 +62,7 @@ impl ReadyQueue {
     /// All tokens that have become ready; 0 stands for the log.
     #[napi]
     pub fn drain(&self) -> Vec<u32> {
-        // Tokens are made below, from numbers of this size.
+        // Tokens are made in TypeScript, of this size.
         self.shared.queue.drain().into_iter().map(|token| token as u32).collect()
     }
 
@@ -101,14 +98,9 @@ impl ReadyQueue {
 }
 
 impl Shared {
-    /// A waker of a new token.
-    pub(crate) fn waker(&self) -> (u32, Arc<TokenWaker>) {
-        let token = self.next.fetch_add(1, Ordering::Relaxed);
-        // After four thousand million calls it begins again; none of the first is left by then.
-        if token == LOG {
-            return self.waker();
-        }
-        (token, TokenWaker::new(Arc::clone(&self.queue), u64::from(token)))
+    /// A waker of this token.
+    pub(crate) fn waker(&self, token: u32) -> Arc<TokenWaker> {
+        TokenWaker::new(Arc::clone(&self.queue), u64::from(token))
     }
 
     /// Leaves what a call or a stream logged for TypeScript to publish.

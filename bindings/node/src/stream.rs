@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use agentcore_client::{AgentEvent, Bytes};
-use agentcore_ffi::{Batch, Engine, Failure, Feed, Reading, TokenWaker};
+use agentcore_ffi::{Background, Batch, Failure, Feed, Reading, TokenWaker};
 use napi::bindgen_prelude::{Either3, Either4, Env, Result, Uint8ArraySlice};
 use napi_derive::napi;
 
@@ -28,6 +28,7 @@ pub struct Stream {
     token: u32,
     waker: Arc<TokenWaker>,
     queue: Shared,
+    background: &'static Background,
     /// Data of the last batch that is no text.
     binary: Vec<Bytes>,
 }
@@ -39,8 +40,14 @@ impl Drop for Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(feed: Arc<Feed>, token: u32, waker: Arc<TokenWaker>, queue: Shared) -> Self {
-        Self { feed, token, waker, queue, binary: Vec::new() }
+    pub(crate) fn new(
+        feed: Arc<Feed>,
+        token: u32,
+        waker: Arc<TokenWaker>,
+        queue: Shared,
+        background: &'static Background,
+    ) -> Self {
+        Self { feed, token, waker, queue, background, binary: Vec::new() }
     }
 
     fn take<T>(
@@ -51,12 +58,8 @@ impl Stream {
         let Some(reading) = self.feed.begin_read() else {
             return Poll::Ready(Batch::Failed(Failure::System("two readers of a stream".into())));
         };
-        let background = match Engine::current().background() {
-            Ok(background) => background,
-            Err(failure) => return Poll::Ready(Batch::Failed(failure)),
-        };
         let polled = {
-            let _entered = background.enter();
+            let _entered = self.background.enter();
             self.waker.arm();
             let waker = Waker::from(Arc::clone(&self.waker));
             poll(&reading, &mut Context::from_waker(&waker))

@@ -70,7 +70,6 @@ pub struct CallOptions {
     pub user_id: Option<String>,
     /// Name and value in turn.
     pub headers: Option<Vec<String>>,
-    pub content_type: Option<String>,
     pub accept: Option<String>,
     pub trace: Option<TraceView>,
     pub mcp: Option<McpView>,
@@ -294,9 +293,6 @@ impl CallOptions {
         let mut headers = self.headers.into_iter().flatten();
         while let (Some(name), Some(value)) = (headers.next(), headers.next()) {
             invoke = invoke.header(name, value);
-        }
-        if let Some(content_type) = self.content_type {
-            invoke = invoke.content_type(content_type);
         }
         if let Some(accept) = self.accept {
             invoke = invoke.accept(accept);

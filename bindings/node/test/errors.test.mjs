@@ -158,7 +158,7 @@ test("a bug in the core", async () => {
   const { finish } = await import("../dist/call.js");
   const opened = native.openClient(loop.queue, undefined, { localUrl: "http://127.0.0.1:9" });
   const error = await failure(
-    finish(() => opened.startPanic(loop.queue), undefined, undefined, {}),
+    finish((token) => opened.startPanic(token), undefined, undefined, {}),
   );
   assert.ok(error instanceof api.InternalError);
   assert.match(error.message, /a bug of our own making/);

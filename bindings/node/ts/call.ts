@@ -21,7 +21,7 @@ type Outcome = Response | Stream | true;
  * there and then, and the promise rejects with the signal's reason.
  */
 export function finish<T extends Outcome>(
-  start: () => PendingCall | Failure,
+  start: (token: number) => PendingCall | Failure,
   provider: Provider | undefined,
   signal: AbortSignal | undefined,
   caller: Caller,
@@ -31,13 +31,13 @@ export function finish<T extends Outcome>(
       reject(signal.reason);
       return;
     }
-    const started = start();
+    const token = loop.token();
+    const started = start(token);
     if (isFailure(started)) {
       reject(fromNative(started, caller));
       return;
     }
     const call = started;
-    const token = call.token;
     let cause: unknown;
     // Held, or a question that nobody ever answers would be collected, which counts as a refusal,
     // long before its time limit.
@@ -81,6 +81,9 @@ export function finish<T extends Outcome>(
     };
 
     if (signal !== undefined) onAbort(signal, abort);
-    poll();
+    // It has had its first turn. Only a provider may be needed already, and is asked from here, where
+    // the caller's async context is.
+    if (provider === undefined) loop.wait(token, poll);
+    else poll();
   });
 }

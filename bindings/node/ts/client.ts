@@ -101,15 +101,16 @@ export class AgentCoreClient {
    */
   async invoke(payload: Payload, options?: InvokeOptions): Promise<InvokeResponse> {
     const caller = callerOf(this.invoke);
-    const { session, signal, rest } = this.#invocation(ofInvoke(options));
+    const { session, signal, contentType, rest } = this.#invocation(ofInvoke(options));
     const body = encode(payload);
     const done = await finish<NativeResponse>(
-      () =>
+      (token) =>
         this.#parts.native.startInvoke(
-          loop.queue,
+          token,
           body,
           session?.id,
           session?.checked === true,
+          contentType,
           rest,
         ),
       this.#parts.provider,
@@ -129,15 +130,16 @@ export class AgentCoreClient {
    */
   async stream(payload: Payload, options?: StreamOptions): Promise<AgentStream> {
     const caller = callerOf(this.stream);
-    const { session, signal, stopOnClose, rest } = this.#invocation(ofStream(options));
+    const { session, signal, stopOnClose, contentType, rest } = this.#invocation(ofStream(options));
     const body = encode(payload);
     const done = await finish<NativeStream>(
-      () =>
+      (token) =>
         this.#parts.native.startStream(
-          loop.queue,
+          token,
           body,
           session?.id,
           session?.checked === true,
+          contentType,
           rest,
         ),
       this.#parts.provider,
@@ -193,7 +195,7 @@ export class AgentCoreClient {
   async #stop(id: string, checked: boolean, given: Given, caller: Caller): Promise<void> {
     this.#parts.provider?.refuseRecursion();
     await finish<true>(
-      () => this.#parts.native.startStopSession(loop.queue, id, checked, given.rest),
+      (token) => this.#parts.native.startStopSession(token, id, checked, given.rest),
       this.#parts.provider,
       given.signal,
       caller,

@@ -14,10 +14,18 @@ const LOG = 0;
 class Loop {
   readonly queue: ReadyQueue;
   readonly #waiting = new Map<number, () => void>();
+  #last = LOG;
   #turnBegan = 0;
 
   constructor() {
     this.queue = new native.ReadyQueue(() => this.#wake());
+  }
+
+  /** A new token, for a call and the stream that may come of it. */
+  token(): number {
+    // After four thousand million calls it begins again; none of the first is left by then.
+    this.#last = this.#last === 2 ** 32 - 1 ? LOG + 1 : this.#last + 1;
+    return this.#last;
   }
 
   /** Calls `wake` when this token is worth polling again. Keeps the process alive until then. */

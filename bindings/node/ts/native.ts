@@ -67,7 +67,6 @@ export interface Stream {
 }
 
 export interface PendingCall {
-  readonly token: number;
   poll(): Response | Stream | Question | true | Failure | null;
   abort(): void;
 }
@@ -96,26 +95,28 @@ export interface Client {
   sibling(options: Options): Client | Failure;
   close(): void;
   startInvoke(
-    queue: ReadyQueue,
+    token: number,
     payload: string | Uint8Array,
     session: string | undefined,
     sessionIsChecked: boolean,
+    contentType: string | undefined,
     options: Options | undefined,
   ): PendingCall | Failure;
   startStream(
-    queue: ReadyQueue,
+    token: number,
     payload: string | Uint8Array,
     session: string | undefined,
     sessionIsChecked: boolean,
+    contentType: string | undefined,
     options: Options | undefined,
   ): PendingCall | Failure;
   startStopSession(
-    queue: ReadyQueue,
+    token: number,
     session: string,
     sessionIsChecked: boolean,
     options: Options | undefined,
   ): PendingCall | Failure;
-  startPanic(queue: ReadyQueue): PendingCall | Failure;
+  startPanic(token: number): PendingCall | Failure;
 }
 
 export interface Arn {

@@ -322,6 +322,7 @@ export interface Given {
   session: Session | undefined;
   signal: AbortSignal | undefined;
   stopOnClose: boolean;
+  contentType: string | undefined;
   /** For the native module. */
   rest: Options | undefined;
 }
@@ -330,6 +331,7 @@ const NOTHING: Given = {
   session: undefined,
   signal: undefined,
   stopOnClose: false,
+  contentType: undefined,
   rest: undefined,
 };
 
@@ -337,11 +339,12 @@ function ofCall(checks: Table, options: unknown): Given {
   if (options === undefined) return NOTHING;
   const known = object(checks, options);
   if (known === undefined) return NOTHING;
-  const { sessionId, signal, stopOnClose, ...rest } = known;
+  const { sessionId, signal, stopOnClose, contentType, ...rest } = known;
   return {
     session: sessionId as Session | undefined,
     signal: signal as AbortSignal | undefined,
     stopOnClose: stopOnClose === true,
+    contentType: contentType as string | undefined,
     rest: Object.keys(rest).length === 0 ? undefined : rest,
   };
 }

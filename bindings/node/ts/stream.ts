@@ -32,6 +32,7 @@ function isStopped(taken: unknown): taken is Stopped {
 /** What all readers of a stream share. */
 class Source {
   readonly native: Stream;
+  readonly #token: number;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort: (() => void) | undefined;
   #ready: AgentEvent[] = [];
@@ -48,6 +49,7 @@ class Source {
 
   constructor(native: Stream, signal: AbortSignal | undefined) {
     this.native = native;
+    this.#token = native.token;
     this.#signal = signal;
     if (signal !== undefined) {
       // A signal may live as long as the process; it must not keep what nobody reads any more.
@@ -167,7 +169,7 @@ class Source {
     take: () => T | true | Failure | null | undefined,
   ): Promise<Taken<T>> {
     return new Promise((resolve) => {
-      const token = this.native.token;
+      const token = this.#token;
       const attempt = () => {
         this.#wake = undefined;
         if (this.#stopped !== undefined) {

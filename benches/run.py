@@ -1,14 +1,16 @@
-"""The Python package beside its limit and its peers, in the same run. See ../METHOD.md.
+"""A language's package beside its limit and its peers, in the same run. See METHOD.md.
 
-    run.py [--quick] [--rounds N] [--only NAME ...] [--without-ours] [--uvloop] [--json FILE]
+    run.py python|node [--quick] [--rounds N] [--only NAME ...] [--without-ours] [--json FILE]
 
 Prints a table in Markdown on standard output, its progress on standard error. What is measured
-stands in `scenarios.py`, how in `contestants/measure.py`. Exit status 1: a contestant failed.
+stands in the language's `scenarios.py`, how in its `contestants`. Exit status 1: one
+of those failed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import os
@@ -20,22 +22,20 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from scenarios import AIOBOTOCORE, ASYNCIO, COLD, OURS, RAW, SCENARIOS, WARM, Metric, Scenario
+from scenario import RAW, Language, Metric, Options, Scenario
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-CONTESTANTS = HERE / "contestants"
+ROOT = Path(__file__).resolve().parents[1]
+LANGUAGES = ["python", "node"]
 
 ARN = "arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/my_agent-AbCdEf1234"
 FIRST_EVENT = "token 000000 ".ljust(90, "x")
 PATIENCE_SECONDS = 180
 QUICK_ROUNDS = 3
 
-# Nothing of the caller's AWS set-up, proxies or Python options may reach a contestant.
+# Nothing of the caller's AWS set-up, proxies or interpreter options may reach a contestant.
 ENVIRONMENT = {
     **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ},
     "LC_ALL": "C.UTF-8",
@@ -97,31 +97,34 @@ class Mock:
 
 
 class Bench:
-    def __init__(self, machine: Machine, programs: Path, address: str, uvloop: bool) -> None:
+    def __init__(
+        self, language: Language, machine: Machine, programs: Path, address: str, extra: Options
+    ) -> None:
+        self.language = language
         self.machine = machine
         self.raw = str(programs / "raw")
         self.address = address
-        self.uvloop = uvloop
+        self.extra = extra
 
-    def command(self, scenario: Scenario, contestant: str, options: dict[str, Any]) -> list[str]:
+    def command(self, scenario: Scenario, contestant: str, options: Options) -> list[str]:
         if contestant == RAW:
             return [self.raw, scenario.program, self.address, json.dumps(options)]
         if scenario.program != "cold":
-            if self.uvloop and contestant.startswith((ASYNCIO, AIOBOTOCORE)):
-                options = {**options, "uvloop": True}
-            program = str(CONTESTANTS / WARM[contestant])
-            return [sys.executable, program, scenario.program, self.address, json.dumps(options)]
-        program = COLD[contestant]
-        if not program.endswith(".py"):
-            return [sys.executable, "-c", program]
+            options = {**options, **self.extra}
+            start = self.language.warm(contestant)
+            return [*start, scenario.program, self.address, json.dumps(options)]
+        start = self.language.cold(contestant)
+        if contestant in self.language.floors:
+            return start
         ask = json.dumps({"kind": "sse", "events": options["units"], "per_chunk": 1})
-        return [sys.executable, str(CONTESTANTS / program), f"http://{self.address}", ARN, ask]
+        return [*start, f"http://{self.address}", ARN, ask]
 
-    def measure(self, scenario: Scenario, contestant: str, options: dict[str, Any]) -> Measured:
+    def measure(self, scenario: Scenario, contestant: str, options: Options) -> Measured:
         """One contestant in a process of its own, once."""
         output, cpu_ns = self.run(self.command(scenario, contestant, options))
         if scenario.program == "cold":
-            if COLD.get(contestant, ".py").endswith(".py") and output.strip(' "\n') != FIRST_EVENT:
+            said = output.strip(' "\n')
+            if contestant not in self.language.floors and said != FIRST_EVENT:
                 raise Failure(f"the first event is {output!r}")
             return {"process": cpu_ns / 1e6}
         result = json.loads(output)
@@ -249,9 +252,14 @@ def judge(limit: float, median: float, best: float) -> str:
     return "met by the best rounds only" if best <= limit else "**missed**"
 
 
-def report(results: dict[str, Rounds], failures: dict[tuple[str, str], str], how: str) -> str:
+def report(
+    scenarios: Sequence[Scenario],
+    results: dict[str, Rounds],
+    failures: dict[tuple[str, str], str],
+    how: str,
+) -> str:
     lines = [how]
-    for scenario in SCENARIOS:
+    for scenario in scenarios:
         if scenario.name not in results:
             continue
         rounds = results[scenario.name]
@@ -272,17 +280,6 @@ def report(results: dict[str, Rounds], failures: dict[tuple[str, str], str], how
     return "\n".join(lines)
 
 
-def versions(uvloop: bool) -> str:
-    names = ["agentcore-client", "boto3", "botocore", "aiobotocore", "aiohttp"]
-    found = [f"Python {platform.python_version()}"]
-    for name in [*names, *(["uvloop"] if uvloop else [])]:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"no {name}")
-    return ", ".join(found)
-
-
 def more_files() -> None:
     """A thousand streams are a thousand sockets, at both ends."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -290,49 +287,54 @@ def more_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def ours_is_there() -> bool:
-    check = "from agentcore_client import AgentCoreClient, AsyncAgentCoreClient"
-    ran = subprocess.run([sys.executable, "-c", check], env=ENVIRONMENT, capture_output=True)
-    return ran.returncode == 0
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    names = [scenario.name for scenario in SCENARIOS]
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    parser.add_argument("language", choices=LANGUAGES)
     parser.add_argument("--quick", action="store_true", help="a look whether it runs, no figures")
     parser.add_argument("--rounds", type=int, help="instead of each scenario's own number")
-    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these scenarios")
     parser.add_argument("--without-ours", action="store_true", help="limit and peers only")
     parser.add_argument("--uvloop", action="store_true", help="for the asyncio contestants")
     parser.add_argument("--no-pin", action="store_true", help="let everyone run on any CPU")
     parser.add_argument("--json", type=Path, help="every round's figures into this file")
     parser.add_argument("--programs", type=Path, default=target / "release", help="mock and raw")
     chosen = parser.parse_args()
-    if not chosen.without_ours and not ours_is_there():
-        sys.exit("agentcore_client is not installed beside this Python; or --without-ours")
+    language: Language = importlib.import_module(f"{chosen.language}.scenarios").LANGUAGE
+    names = [scenario.name for scenario in language.scenarios]
+    if unknown := set(chosen.only or []) - set(names):
+        parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(names)}")
+    if not chosen.without_ours:
+        ran = subprocess.run(language.check, env=ENVIRONMENT, capture_output=True, text=True)
+        if ran.returncode:
+            sys.exit(f"our package does not load; or --without-ours\n{ran.stderr[-2000:]}")
     more_files()
     machine = Machine(not chosen.no_pin)
     results: dict[str, Rounds] = {}
     failures: dict[tuple[str, str], str] = {}
+    extra = {"uvloop": True} if chosen.uvloop else {}
     with Mock(chosen.programs / "mock") as mock:
-        bench = Bench(machine, chosen.programs, mock.address, chosen.uvloop)
-        for scenario in SCENARIOS:
-            if scenario.name not in chosen.only:
+        bench = Bench(language, machine, chosen.programs, mock.address, extra)
+        for scenario in language.scenarios:
+            if scenario.name not in (chosen.only or names):
                 continue
             contestants = [
-                name for name in scenario.contestants if not (chosen.without_ours and name in OURS)
+                name
+                for name in scenario.contestants
+                if not (chosen.without_ours and name in language.ours)
             ]
             rounds = chosen.rounds or (QUICK_ROUNDS if chosen.quick else scenario.rounds)
             results[scenario.name] = run_scenario(
                 bench, scenario, contestants, rounds, chosen.quick, failures
             )
-    how = f"{versions(chosen.uvloop)}; {platform.system()}, {os.cpu_count()} CPUs, " + (
+    how = f"{', '.join(language.versions())}; {platform.system()}, {os.cpu_count()} CPUs, " + (
         "client and mock on one each." if machine.client else "nothing pinned."
     )
+    if chosen.uvloop:
+        how += " asyncio on uvloop."
     if chosen.quick:
         how += " **A quick look: these are no figures.**"
-    print(report(results, failures, how))
+    print(report(language.scenarios, results, failures, how))
     if chosen.json:
         chosen.json.write_text(json.dumps(results, indent=1))
     sys.exit(1 if failures else 0)
