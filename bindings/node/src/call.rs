@@ -5,9 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake as _, Waker};
 
-use agentcore_client::{Invoke, InvokeResponse, Result as CoreResult, StopSession};
+use agentcore_client::Result as CoreResult;
 use agentcore_ffi::{
-    Background, Call, Closed, Engine, Failure, Feed, NotAnswered, Question as Asked, TokenWaker,
+    Background, Call, Closed, Engine, Failure, NotAnswered, Outcome, Question as Asked, TokenWaker,
     Turn,
 };
 use napi::bindgen_prelude::{Either, Either5};
@@ -56,25 +56,6 @@ impl State {
         queue.flush_logs(self.call.scope());
         turn
     }
-}
-
-/// What a call may come to.
-pub(crate) enum Outcome {
-    Response(InvokeResponse),
-    Stream(Feed),
-    Stopped,
-}
-
-pub(crate) async fn whole(invoke: Invoke) -> CoreResult<Outcome> {
-    invoke.send().await.map(Outcome::Response)
-}
-
-pub(crate) async fn streamed(invoke: Invoke) -> CoreResult<Outcome> {
-    invoke.stream().await.map(|stream| Outcome::Stream(Feed::new(stream)))
-}
-
-pub(crate) async fn stopped(stop: StopSession) -> CoreResult<Outcome> {
-    stop.send().await.map(|()| Outcome::Stopped)
 }
 
 impl PendingCall {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use agentcore_client::{Auth, Bytes, Client as CoreClient, Invoke, Payload};
-use agentcore_ffi::{AskForCredentials, AskForToken, Closed, Failure, Feed, Group, Scope};
+use agentcore_ffi::{AskForCredentials, AskForToken, Closed, Failure, Feed, Group, Outcome, Scope};
 use napi::bindgen_prelude::Either;
 use napi_derive::napi;
 
-use crate::call::{self, PendingCall};
+use crate::call::PendingCall;
 use crate::errors::FailureView;
 use crate::queue::{ReadyQueue, Shared};
 use crate::values::{self, CallOptions, ClientOptions, CredentialsView, Defaults, SiblingOptions};
@@ -134,7 +134,9 @@ impl Client {
         options: Option<CallOptions>,
     ) -> Either<PendingCall, FailureView> {
         match self.invocation(payload, session, session_is_checked, content_type, options) {
-            Ok((invoke, live)) => PendingCall::start(&self.queue, token, call::whole(invoke), live),
+            Ok((invoke, live)) => {
+                PendingCall::start(&self.queue, token, Outcome::whole(invoke), live)
+            }
             Err(failure) => Either::B(failure.into()),
         }
     }
@@ -151,7 +153,7 @@ impl Client {
     ) -> Either<PendingCall, FailureView> {
         match self.invocation(payload, session, session_is_checked, content_type, options) {
             Ok((invoke, live)) => {
-                PendingCall::start(&self.queue, token, call::streamed(invoke), live)
+                PendingCall::start(&self.queue, token, Outcome::streamed(invoke), live)
             }
             Err(failure) => Either::B(failure.into()),
         }
@@ -174,7 +176,9 @@ impl Client {
             Ok::<_, Failure>((stop, live))
         };
         match prepare() {
-            Ok((stop, live)) => PendingCall::start(&self.queue, token, call::stopped(stop), live),
+            Ok((stop, live)) => {
+                PendingCall::start(&self.queue, token, Outcome::stopped(stop), live)
+            }
             Err(failure) => Either::B(failure.into()),
         }
     }

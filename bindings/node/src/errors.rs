@@ -79,7 +79,7 @@ impl From<&Failure> for FailureView {
             events_seen: error.map(|error| count(error.events_seen())),
             bytes_seen: error.map(|error| count(error.bytes_seen())),
             agent_payload: text(Error::agent_payload),
-            cause: error.and_then(cause),
+            cause: failure.cause(),
         }
     }
 }
@@ -94,14 +94,4 @@ impl From<Error> for FailureView {
     fn from(error: Error) -> Self {
         Self::from(&Failure::from(error))
     }
-}
-
-fn cause(error: &Error) -> Option<String> {
-    let mut said = Vec::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        said.push(inner.to_string());
-        cause = inner.source();
-    }
-    (!said.is_empty()).then(|| said.join(": "))
 }

@@ -1,4 +1,4 @@
-"""A whole answer."""
+"""A whole answer, and the head that it has in common with one that arrives as a stream."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from . import _native
+    from ._native import Response
 
 
-class InvokeResponse:
-    """A whole answer. A streamed one has been collected."""
+class Head:
+    """What an answer says before its body."""
 
-    __slots__ = ("_native",)
+    __slots__ = ()
 
-    def __init__(self, native: _native.Response) -> None:
-        self._native = native
+    _native: Any  # what has session_id, status and headers; each kind says what it is
 
     @property
     def session_id(self) -> SessionId:
-        """The runtime session that answered. Keep it to go on in the same session."""
+        """The runtime session of the answer. Keep it to go on in the same session."""
         return SessionId._trusted(self._native.session_id)
 
     @property
     def status(self) -> int:
         """HTTP status of the answer."""
-        return self._native.status
+        status: int = self._native.status
+        return status
 
     @property
     def headers(self) -> Mapping[str, str]:
         """All headers of the answer, names in lower case, the trace headers among them."""
-        return self._native.headers
+        headers: Mapping[str, str] = self._native.headers
+        return headers
 
     @property
     def content_type(self) -> str | None:
@@ -52,7 +53,19 @@ class InvokeResponse:
 
         An `https` URL or nothing; never send it credentials without looking at its host.
         """
-        return session_endpoint_url(self.headers)
+        url = self.headers.get("x-amzn-bedrock-agentcore-runtime-session-endpoint-url")
+        return url if url is not None and url.startswith("https://") else None
+
+
+class InvokeResponse(Head):
+    """A whole answer. A streamed one has been collected."""
+
+    __slots__ = ("_native",)
+
+    _native: Response
+
+    def __init__(self, native: Response) -> None:
+        self._native = native
 
     @property
     def body(self) -> bytes:
@@ -87,9 +100,3 @@ class InvokeResponse:
             f"InvokeResponse(status={self.status}, session_id={str(self.session_id)!r},"
             f" content_type={self.content_type!r}, body=<{self._native.body_length} bytes>)"
         )
-
-
-def session_endpoint_url(headers: Mapping[str, str]) -> str | None:
-    """The header that names a session's own endpoint, where it is one to be believed."""
-    url = headers.get("x-amzn-bedrock-agentcore-runtime-session-endpoint-url")
-    return url if url is not None and url.startswith("https://") else None

@@ -7,15 +7,14 @@ from operator import attrgetter, length_hint
 from weakref import WeakSet
 
 from ._ids import SessionId
-from ._response import session_endpoint_url
+from ._response import Head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
-    from . import _native
-    from ._native import AgentEvent
+    from ._native import AgentEvent, Stream
     from .types import StreamEnd
 
 
@@ -36,12 +35,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-class StreamHead:
+class StreamHead(Head):
     """What is known of a stream besides its events; the same for both kinds of stream."""
 
     __slots__ = ("__weakref__", "_bytes", "_forgotten", "_native", "_ready")
 
-    def __init__(self, native: _native.Stream) -> None:
+    _native: Stream
+
+    def __init__(self, native: Stream) -> None:
         self._native = native
         # What has been taken from the socket and not been handed over yet.
         self._ready: Iterator[AgentEvent] = iter(())
@@ -49,39 +50,6 @@ class StreamHead:
         # Events that were taken and never handed over.
         self._forgotten = 0
         _live.add(self)
-
-    @property
-    def session_id(self) -> SessionId:
-        """The runtime session that answers. Keep it to go on in the same session."""
-        return SessionId._trusted(self._native.session_id)
-
-    @property
-    def status(self) -> int:
-        """HTTP status of the answer."""
-        return self._native.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """All headers of the answer, names in lower case."""
-        return self._native.headers
-
-    @property
-    def content_type(self) -> str | None:
-        """Content type of the answer."""
-        return self.headers.get("content-type")
-
-    @property
-    def request_id(self) -> str | None:
-        """The service's request id."""
-        return self.headers.get("x-amzn-requestid")
-
-    @property
-    def session_endpoint_url(self) -> str | None:
-        """Where this one session can be reached directly, if the runtime opens ports for that.
-
-        An `https` URL or nothing; never send it credentials without looking at its host.
-        """
-        return session_endpoint_url(self.headers)
 
     @property
     def end(self) -> StreamEnd | None:
@@ -122,7 +90,7 @@ class AgentStream(StreamHead):
 
     __slots__ = ("_stop",)
 
-    def __init__(self, native: _native.Stream, stop: Callable[[SessionId], None] | None) -> None:
+    def __init__(self, native: Stream, stop: Callable[[SessionId], None] | None) -> None:
         super().__init__(native)
         self._stop = stop
 

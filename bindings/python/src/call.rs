@@ -5,9 +5,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use agentcore_client::{Invoke, InvokeResponse, Result as CoreResult, StopSession};
+use agentcore_client::Result as CoreResult;
 use agentcore_ffi::{
-    Call, Closed, Engine, Failure, Feed, Owned, Question as Asked, TokenWaker, Turn,
+    Call, Closed, Engine, Failure, Outcome, Owned, Question as Asked, TokenWaker, Turn,
 };
 use pyo3::IntoPyObjectExt as _;
 use pyo3::exceptions::PyRuntimeError;
@@ -36,27 +36,8 @@ struct State {
     heavy: bool,
 }
 
-/// What a call may come to.
-pub(crate) enum Outcome {
-    Response(InvokeResponse),
-    Stream(Feed),
-    Stopped,
-}
-
 /// From here on hashing a payload takes longer than letting go of the interpreter can cost.
 const HEAVY: usize = 256 << 10;
-
-pub(crate) async fn whole(invoke: Invoke) -> CoreResult<Outcome> {
-    invoke.send().await.map(Outcome::Response)
-}
-
-pub(crate) async fn streamed(invoke: Invoke) -> CoreResult<Outcome> {
-    invoke.stream().await.map(|stream| Outcome::Stream(Feed::new(stream)))
-}
-
-pub(crate) async fn stopped(stop: StopSession) -> CoreResult<Outcome> {
-    stop.send().await.map(|()| Outcome::Stopped)
-}
 
 impl PendingCall {
     pub(crate) fn new(

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use agentcore_client::{Auth, Client as CoreClient, ClientBuilder, Invoke};
 use agentcore_ffi::{
-    AskForCredentials, AskForToken, Call, Closed, Engine, Failure, Feed, Group, Owned, Question,
-    Scope,
+    AskForCredentials, AskForToken, Call, Closed, Engine, Failure, Feed, Group, Outcome, Owned,
+    Question, Scope,
 };
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 
-use crate::call::{self, PendingCall};
+use crate::call::PendingCall;
 use crate::errors::{flush_logs, raise, raise_core};
 use crate::ids;
 use crate::queue::ReadyQueue;
@@ -231,7 +231,7 @@ impl Client {
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
         let (invoke, live, size) = self.invocation(py, payload, session, options)?;
-        Ok(PendingCall::new(queue, call::whole(invoke), live, size))
+        Ok(PendingCall::new(queue, Outcome::whole(invoke), live, size))
     }
 
     fn start_stream(
@@ -243,7 +243,7 @@ impl Client {
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
         let (invoke, live, size) = self.invocation(py, payload, session, options)?;
-        Ok(PendingCall::new(queue, call::streamed(invoke), live, size))
+        Ok(PendingCall::new(queue, Outcome::streamed(invoke), live, size))
     }
 
     fn start_stop_session(
@@ -254,7 +254,7 @@ impl Client {
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
         let (stop, live) = self.stop(py, session, options)?;
-        Ok(PendingCall::new(queue, call::stopped(stop), live, 0))
+        Ok(PendingCall::new(queue, Outcome::stopped(stop), live, 0))
     }
 
     /// Panics within a call, as a bug would. For the tests.

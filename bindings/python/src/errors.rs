@@ -46,22 +46,11 @@ fn build(py: Python<'_>, failure: &Failure) -> PyResult<PyErr> {
     let from_native = FROM_NATIVE.import(py, "agentcore_client._errors", "from_native")?;
     let error = from_native.call1((failure.kind().as_str(), failure.to_string(), members))?;
     let error = PyErr::from_value(error);
-    if let Some(cause) = failure.core().and_then(cause) {
+    if let Some(cause) = failure.cause() {
         let cause = pyo3::exceptions::PyRuntimeError::new_err(cause);
         error.set_cause(py, Some(cause));
     }
     Ok(error)
-}
-
-/// What lies beneath an error, outermost first.
-fn cause(error: &Error) -> Option<String> {
-    let mut said = Vec::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        said.push(inner.to_string());
-        cause = inner.source();
-    }
-    (!said.is_empty()).then(|| said.join(": "))
 }
 
 /// Hands the log lines of a call or stream to Python's logging.

@@ -2,6 +2,7 @@
 //! or one that only a binding can have. Both show the same members.
 
 use std::any::Any;
+use std::error::Error as StdError;
 use std::fmt;
 
 use agentcore_client::{Delivery, Error, ErrorKind};
@@ -74,6 +75,17 @@ impl Failure {
             Self::Closed(Closed::Stream(session) | Closed::Events(session)) => Some(session),
             _ => None,
         }
+    }
+
+    /// What lies beneath it, outermost first.
+    pub fn cause(&self) -> Option<String> {
+        let mut said = Vec::new();
+        let mut cause = self.core().and_then(StdError::source);
+        while let Some(inner) = cause {
+            said.push(inner.to_string());
+            cause = inner.source();
+        }
+        (!said.is_empty()).then(|| said.join(": "))
     }
 
     /// The core's error, which knows the rest.
