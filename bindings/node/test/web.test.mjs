@@ -1,7 +1,13 @@
 // What a browser is told of an error, and how a request's body is read.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AgentCoreClient, AgentError, ConnectError, errorResponse, readJson } from "agentcore-client";
+import {
+  AgentCoreClient,
+  AgentError,
+  ConnectError,
+  errorResponse,
+  readJson,
+} from "agentcore-client";
 import { clientOf, failure, localDataPlane } from "./support.mjs";
 
 const plane = await localDataPlane();
@@ -28,7 +34,12 @@ test("the service's refusals", async () => {
     [500, "InternalServerException", 502],
     [402, "ServiceQuotaExceededException", 502],
   ]) {
-    await plane.addFault({ status, code, message: "arn:aws:secret", headers: { "retry-after": "2" } });
+    await plane.addFault({
+      status,
+      code,
+      message: "arn:aws:secret",
+      headers: { "retry-after": "2" },
+    });
     const error = await failure(client.invoke("hi", { retry: "never" }));
     const { status: is, code: kind, serviceCode, message, response } = await told(error);
     assert.deepEqual([is, kind, serviceCode], [expected, "SERVICE", code]);

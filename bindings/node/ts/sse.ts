@@ -5,10 +5,8 @@
  */
 import { milliseconds } from "./check.js";
 import { refused } from "./errors.js";
+import type { Next } from "./readable.js";
 import { told } from "./web.js";
-
-/** Gives what comes next; `undefined` at the end. */
-export type Next<T> = () => Promise<T | undefined>;
 
 /** How a stream of server-sent events is passed on. */
 export interface HeartbeatOptions {
@@ -21,6 +19,7 @@ export interface HeartbeatOptions {
   heartbeat?: number | undefined;
 }
 
+export const EVENT_STREAM = "text/event-stream; charset=utf-8";
 /** What the heart beats: a comment, and the blank line that some proxies wait for. */
 const BEAT = new TextEncoder().encode(":\n\n");
 /** A longer event is handed over in pieces, and nothing of ours before its end. */

@@ -84,16 +84,36 @@ export function told(error: unknown): { status: number; body: ToldError } {
  */
 export function errorResponse(error: unknown, init: ResponseInit = {}): Response {
   const { status, body } = told(error);
-  const headers = new Headers(init.headers);
-  const set = (name: string, value: string) => {
-    if (!headers.has(name)) headers.set(name, value);
-  };
-  set("content-type", "application/json");
-  set("cache-control", "no-store");
-  set("x-content-type-options", "nosniff");
   const { retryAfter } = body.error;
-  if (retryAfter !== undefined) set("retry-after", String(Math.ceil(retryAfter / 1000)));
+  const headers = withDefaults(init.headers, {
+    "content-type": "application/json",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    ...(retryAfter !== undefined && { "retry-after": String(Math.ceil(retryAfter / 1000)) }),
+  });
   return new Response(JSON.stringify(body), { status, ...init, headers });
+}
+
+/** The headers that were given, and those that were not. */
+export function withDefaults(
+  given: ResponseInit["headers"],
+  defaults: Readonly<Record<string, string>>,
+): Headers {
+  const headers = new Headers(given);
+  for (const [name, value] of Object.entries(defaults)) {
+    if (!headers.has(name)) headers.set(name, value);
+  }
+  return headers;
+}
+
+/** What keeps browsers from guessing and proxies from holding events back. */
+export function passingOn(contentType: string): Readonly<Record<string, string>> {
+  return {
+    "content-type": contentType,
+    "cache-control": "no-cache, no-transform",
+    "x-accel-buffering": "no",
+    "x-content-type-options": "nosniff",
+  };
 }
 
 /**
