@@ -267,5 +267,5 @@ clean: ## remove everything that was built or installed here
 	rm -rf .venv $(INTEROP) $(BENCH_PYTHON) $(BENCH_NODE)/node_modules $(BENCH_NODE)/npm .ruff_cache $(FUZZ)/target
 	rm -rf dist $(BINDING)/.venv $(BINDING)/.pytest_cache $(BINDING)/.mypy_cache
 	rm -f $(BINDING)/agentcore_client/_native.*.so $(NODE_BINDING)/*.node
-	rm -rf $(NODE_BINDING)/dist $(NODE_BINDING)/npm $(NODE_BINDING)/node_modules $(BROWSER)/node_modules
+	rm -rf $(NODE_BINDING)/dist $(NODE_BINDING)/npm $(NODE_BINDING)/node_modules $(BROWSER)/node_modules target/nextjs-chat
 	find $(PYTHON_FILES) -name __pycache__ -prune -exec rm -rf {} +

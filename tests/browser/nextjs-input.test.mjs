@@ -54,7 +54,7 @@ async function refusal(response, ...secrets) {
   return [response.status, JSON.parse(text).error.code];
 }
 const hasRun = (plane, since) =>
-  plane.journal(since).then((entries) => entries.some(({ kind }) => kind === "complete"));
+  plane.journal(since).then((entries) => entries.some(({ kind }) => kind === "session"));
 
 test("bad input is refused by name, and invokes nothing", async () => {
   const since = await lastSeq(plane);

@@ -30,12 +30,12 @@ export function AiSdkChat() {
         }))}
         waiting={status === "submitted" ? "The agent is thinking…" : undefined}
       />
-      {error !== undefined && (
-        <p role="alert" className="error">
-          {error.message.startsWith("{") ? errorIn(error.message).message : error.message}
-        </p>
-      )}
       <div className="bottom">
+        {error !== undefined && (
+          <p role="alert" className="error">
+            {error.message.startsWith("{") ? errorIn(error.message).message : error.message}
+          </p>
+        )}
         <Composer busy={busy} onSend={(text) => sendMessage({ text })} onStop={stop} />
       </div>
     </main>

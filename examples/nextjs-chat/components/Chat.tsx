@@ -94,12 +94,12 @@ export function Chat({ canLeave }: { canLeave: boolean }) {
     <main>
       <h1 className="hidden">Chat</h1>
       <Messages messages={messages} waiting={waiting} />
-      {error !== undefined && (
-        <p role="alert" className="error">
-          {error}
-        </p>
-      )}
       <div className="bottom">
+        {error !== undefined && (
+          <p role="alert" className="error">
+            {error}
+          </p>
+        )}
         <Composer busy={running !== undefined} onSend={send} onStop={() => running?.abort()} />
         <div className="actions">
           <button type="button" className="quiet" onClick={begin}>

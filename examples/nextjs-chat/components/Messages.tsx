@@ -35,7 +35,7 @@ export function Messages({ messages, waiting }: { messages: Message[]; waiting?:
         {messages.map(({ id, from, text, note, live }) => (
           <li key={id} className={from} data-live={live}>
             <span className="who">{from === "user" ? "You" : "Agent"}</span>
-            {(text !== "" || live) && <p className="text">{text}</p>}
+            {text !== "" && <p className="text">{text}</p>}
             {note !== undefined && <p className="note">{note}</p>}
           </li>
         ))}
