@@ -19,7 +19,7 @@ use crate::error::{Error, Limit};
 
 pub use body::Body;
 pub(crate) use body::BodyError;
-pub(crate) use connect::{ConnectOptions, Proxy, TrustRoots};
+pub(crate) use connect::{ConnectOptions, Proxy, ThroughProxy, TrustRoots};
 pub(crate) use hyper::HyperService;
 
 /// Something that sends one HTTP request and gives back its answer.
