@@ -20,6 +20,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tower_service::Service;
 
 use super::io::{Probe, Stream, Tcp};
+use super::socket;
 use crate::error::{Error, Result};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -118,7 +119,7 @@ impl Connector {
                 http.call(target.clone()).await?
             }
         };
-        let (tcp, probe) = Tcp::new(TokioIo::into_inner(tcp));
+        let (tcp, probe) = Tcp::new(socket::adopt(TokioIo::into_inner(tcp))?);
         let Some(tls) = tls else { return Ok((Stream::Plain(tcp), probe)) };
         let host = target.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);

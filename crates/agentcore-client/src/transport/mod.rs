@@ -2,6 +2,13 @@
 //! hyper with a pool of our own; tests and users may bring another service.
 
 mod gate;
+#[cfg(all(unix, feature = "internals"))]
+pub mod readiness;
+#[cfg(all(unix, feature = "internals"))]
+mod socket;
+#[cfg(not(all(unix, feature = "internals")))]
+#[path = "socket_of_tokio.rs"]
+mod socket;
 mod io;
 mod connect;
 mod pool;
