@@ -2,7 +2,7 @@
  * One call: polled whenever it is worth it, its questions answered, its signal heeded.
  */
 import type { Provider } from "./auth.js";
-import { type Caller, CredentialsError, fromNative, isFailure } from "./errors.js";
+import { fromNative, isFailure } from "./errors.js";
 import { loop } from "./loop.js";
 import {
   type Failure,
@@ -17,16 +17,15 @@ import { offAbort, onAbort } from "./signal.js";
 type Outcome = Response | Stream | true;
 
 /**
- * Sees a call through. When `signal` aborts, the call is let go of, which closes its connection
+ * Sees a call through; what it failed with is for the caller to throw. When `signal` aborts, the call is let go of, which closes its connection
  * there and then, and the promise rejects with the signal's reason.
  */
 export function finish<T extends Outcome>(
   start: (token: number) => PendingCall | Failure,
   provider: Provider | undefined,
   signal: AbortSignal | undefined,
-  caller: Caller,
-): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
+): Promise<T | Failure> {
+  return new Promise<T | Failure>((resolve, reject) => {
     if (signal?.aborted === true) {
       reject(signal.reason);
       return;
@@ -34,7 +33,8 @@ export function finish<T extends Outcome>(
     const token = loop.token();
     const started = start(token);
     if (isFailure(started)) {
-      reject(fromNative(started, caller));
+      // The caller is still on the stack.
+      reject(fromNative(started));
       return;
     }
     const call = started;
@@ -71,13 +71,10 @@ export function finish<T extends Outcome>(
         return;
       }
       if (signal !== undefined) offAbort(signal, abort);
-      if (isFailure(outcome)) {
-        const error = fromNative(outcome, caller);
-        if (cause !== undefined && error instanceof CredentialsError) error.cause = cause;
-        reject(error);
-      } else {
-        resolve(outcome as T);
+      if (cause !== undefined && isFailure(outcome) && outcome.kind === "Credentials") {
+        outcome.causedBy = cause;
       }
+      resolve(outcome as T | Failure);
     };
 
     if (signal !== undefined) onAbort(signal, abort);
