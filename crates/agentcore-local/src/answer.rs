@@ -117,7 +117,7 @@ impl<'a> Answer<'a> {
             out.extend_from_slice(value);
             out.extend_from_slice(b"\r\n");
         }
-        if !given && head.status >= 200 {
+        if !given && head.status >= 200 && head.status != 204 {
             out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
         if self.close && head.status >= 200 {

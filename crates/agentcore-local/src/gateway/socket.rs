@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -113,12 +113,22 @@ impl Sockets {
     }
 }
 
-/// Takes a socket off the list and tells the journal, also when the task is dropped.
+/// A socket on the list. It is taken off and the journal told also when the task is dropped.
 struct Open<'a> {
     shared: &'a Arc<Shared>,
     running: &'a Running,
     socket: &'a Arc<Socket>,
     ending: Ending,
+}
+
+impl<'a> Open<'a> {
+    fn new(shared: &'a Arc<Shared>, running: &'a Running, socket: &'a Arc<Socket>) -> Self {
+        let connection_id = socket.origin.connection_id.clone();
+        running.sockets.lock().insert(connection_id.clone(), Arc::clone(socket));
+        let opened = JournalEvent::SocketOpened { connection_id };
+        shared.journal.add(socket.connection, 0, opened);
+        Self { shared, running, socket, ending: Ending::abnormal() }
+    }
 }
 
 impl Drop for Open<'_> {
@@ -207,18 +217,52 @@ pub(crate) async fn run(
             return wire.close().await;
         }
     };
-    let Accepted { origin, head } = accepted;
+    let (outgoing, posts) = mpsc::unbounded_channel();
+    let socket = Arc::new(Socket {
+        origin: accepted.origin,
+        connection: number,
+        outgoing,
+        queued: AtomicUsize::new(0),
+        last_active_ms: AtomicU64::new(clock::unix_now_ms()),
+    });
+    // A client that has its 101 can be posted to, so that this comes first.
+    let mut open = Open::new(shared, running, &socket);
     let mut answer = Answer::new(&mut wire, place, &Fault::default(), true);
-    if answer.head(head).await.is_err() {
-        return;
-    }
+    let begun = answer.head(accepted.head).await;
     let (stream, read_ahead) = wire.into_parts();
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_FRAME));
-    let websocket =
-        WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await;
-    serve(shared, running, websocket, origin, number).await;
+    let (mut sink, mut stream) =
+        WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config))
+            .await
+            .split();
+    if begun.is_ok() {
+        let activity = Activity::new(running);
+        open.ending = tokio::select! {
+            biased;
+            ending = receive(shared, &socket, &mut stream, &activity) => ending,
+            ending = send(shared, &socket, &mut sink, posts, &activity) => ending,
+            ending = activity.over() => ending,
+        };
+    }
+    let farewell = open.ending.farewell.take();
+    let Ending { code, reason, .. } = &open.ending;
+    let event = event::disconnect(&socket.origin, *code, reason);
+    // First nobody can reach it any more, then the function is told.
+    drop(open);
+    drop(start(shared, running, number, "$disconnect", &event));
+
+    let closing = async {
+        if let Some(frame) = farewell {
+            let _ = sink.send(Message::Close(Some(frame))).await;
+        } else {
+            let _ = sink.flush().await;
+        }
+        // What the client still sends is read, so that the end reaches it as an end.
+        while let Some(Ok(_)) = stream.next().await {}
+    };
+    let _ = tokio::time::timeout(CLOSING, closing).await;
 }
 
 struct Accepted {
@@ -259,7 +303,8 @@ async fn handshake(
         user_agent: headers.get("user-agent").map(str::to_owned),
     };
     let event = event::connect(&origin, headers, &query_pairs(query));
-    let answer = match integrate(shared, running, number, "$connect", &event).await {
+    let outcome = start(shared, running, number, "$connect", &event);
+    let answer = match integration(running, outcome).await {
         Integration::Answer(answer) => answer,
         Integration::Failed => {
             return Err(ServiceError::new(502, "BadGatewayException", "Internal server error"));
@@ -313,16 +358,20 @@ enum Integration {
     Late,
 }
 
-/// Runs the function for the gateway, which waits for it only so long.
-async fn integrate(
+/// Starts the function, in the order in which this is called.
+fn start(
     shared: &Arc<Shared>,
     running: &Running,
     connection: u64,
     route: &str,
     event: &Value,
-) -> Integration {
+) -> oneshot::Receiver<Outcome> {
     let payload = Bytes::from(event.to_string());
-    let outcome = running.function.start(shared, Run::new(route, connection, payload));
+    running.function.start(shared, Run::new(route, connection, payload))
+}
+
+/// The gateway waits for the function only so long.
+async fn integration(running: &Running, outcome: oneshot::Receiver<Outcome>) -> Integration {
     match tokio::time::timeout(running.config.integration_timeout, outcome).await {
         Err(_) => Integration::Late,
         Ok(Ok(outcome)) if outcome.is_ok() => as_answer(&outcome),
@@ -333,54 +382,6 @@ async fn integrate(
 
 fn as_answer(outcome: &Outcome) -> Integration {
     serde_json::from_slice(&outcome.payload).map_or(Integration::Failed, Integration::Answer)
-}
-
-async fn serve(
-    shared: &Arc<Shared>,
-    running: &Running,
-    websocket: WebSocketStream<TcpStream>,
-    origin: Origin,
-    number: u64,
-) {
-    let (outgoing, posts) = mpsc::unbounded_channel();
-    let id = origin.connection_id.clone();
-    let socket = Arc::new(Socket {
-        origin,
-        connection: number,
-        outgoing,
-        queued: AtomicUsize::new(0),
-        last_active_ms: AtomicU64::new(clock::unix_now_ms()),
-    });
-    running.sockets.lock().insert(id.clone(), Arc::clone(&socket));
-    shared.journal.add(number, 0, JournalEvent::SocketOpened { connection_id: id });
-    let mut open = Open { shared, running, socket: &socket, ending: Ending::abnormal() };
-
-    let (mut sink, mut stream) = websocket.split();
-    let activity = Activity::new(running);
-    open.ending = tokio::select! {
-        biased;
-        ending = receive(shared, &socket, &mut stream, &activity) => ending,
-        ending = send(shared, &socket, &mut sink, posts, &activity) => ending,
-        ending = activity.over() => ending,
-    };
-    let farewell = open.ending.farewell.take();
-    let Ending { code, reason, .. } = &open.ending;
-    let event = event::disconnect(&socket.origin, *code, reason);
-    // First nobody can reach it any more, then the function is told.
-    drop(open);
-    let payload = Bytes::from(event.to_string());
-    drop(running.function.start(shared, Run::new("$disconnect", number, payload)));
-
-    let closing = async {
-        if let Some(frame) = farewell {
-            let _ = sink.send(Message::Close(Some(frame))).await;
-        } else {
-            let _ = sink.flush().await;
-        }
-        // What the client still sends is read, so that the end reaches it as an end.
-        while let Some(Ok(_)) = stream.next().await {}
-    };
-    let _ = tokio::time::timeout(CLOSING, closing).await;
 }
 
 /// When the socket was used last, for the gateway's two limits.
@@ -457,10 +458,11 @@ fn integrate_message(shared: &Arc<Shared>, socket: &Arc<Socket>, body: &[u8], te
             body_text: journal::short_text(body),
         },
     );
+    let outcome = start(shared, running, socket.connection, &route, &event);
     let (shared, socket) = (Arc::clone(shared), Arc::clone(socket));
-    let task = async move {
+    running.function.spawn(async move {
         let Some(running) = &shared.gateway else { return };
-        let failure = match integrate(&shared, running, socket.connection, &route, &event).await {
+        let failure = match integration(running, outcome).await {
             Integration::Answer(_) => return,
             Integration::Failed => "Internal server error",
             Integration::Late => "Endpoint request timed out",
@@ -472,8 +474,7 @@ fn integrate_message(shared: &Arc<Shared>, socket: &Arc<Socket>, body: &[u8], te
         });
         // The client may be gone, and then nobody is there to be told.
         let _ = socket.post(report.to_string().into());
-    };
-    running.function.spawn(task);
+    });
 }
 
 /// Writes what is posted, in order.
