@@ -2,8 +2,9 @@
 #
 # Needs: a Rust toolchain (see rust-version in Cargo.toml), a C compiler; for everything but
 # `quickstart`, also python3 (3.11 or newer) with venv and Node.js (20 or newer) with npm; for `fuzz`
-# and `check`, a C++ compiler. Everything else is installed below this folder: .venv,
-# tests/interop/.venv, bindings/python/.venv, bindings/node/node_modules, benches/python/.venv,
+# and `check`, a C++ compiler; for `test` and `check`, Chromium (CHROMIUM says where). Everything else
+# is installed below this folder: .venv, tests/interop/.venv, bindings/python/.venv,
+# bindings/node/node_modules, tests/browser/node_modules, benches/python/.venv,
 # benches/node/node_modules, target.
 
 SHELL := bash
@@ -39,6 +40,10 @@ NODE_BINDING := bindings/node
 NODE_READY := $(NODE_BINDING)/node_modules/ready.stamp
 NPM ?= npm
 
+# What drives the browser.
+BROWSER := tests/browser
+BROWSER_READY := $(BROWSER)/node_modules/ready.stamp
+
 BENCH_PYTHON := benches/python/.venv
 BENCH_PYTHON_READY := $(BENCH_PYTHON)/ready.stamp
 BENCH_NODE := benches/node
@@ -47,6 +52,7 @@ BENCH_NODE_READY := $(BENCH_NODE)/node_modules/ready.stamp
 FUZZ := crates/agentcore-client/fuzz
 FUZZ_TARGETS = $(sort $(basename $(notdir $(wildcard $(FUZZ)/fuzz_targets/*.rs))))
 
+export CHROMIUM ?= /usr/bin/chromium
 export AGENTCORE_INTEROP_PYTHON := $(abspath $(INTEROP)/bin/python)
 export AGENTCORE_LOCAL_BIN := $(TARGET_DIR)/debug/agentcore-local
 # The Node.js that came with pyright, and no look for a newer version.
@@ -66,21 +72,36 @@ quickstart: ## an agent answers in the terminal; ARGS="--arn … prompt" asks a 
 	@$(CARGO) run --locked -p agentcore-examples --no-default-features $(if $(FEATURES),--features $(FEATURES)) --example quickstart -- $(ARGS)
 
 .PHONY: test
-test: interop-env python-build addon ## all tests, of all crates and languages
+test: interop-env python-build addon browser-env ## all tests, of all crates and languages
 	@mkdir -p target
 	@status=0; $(CARGO) test --locked --workspace --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
 	(cd $(BINDING) && $(BINDING_PYTHON) -m pytest -q) 2>&1 | tee target/pytest.log || status=$$?; \
 	(cd $(NODE_BINDING) && $(NPM) run --silent test) >target/node.log 2>&1 || { status=$$?; cat target/node.log; }; \
+	(cd $(BROWSER) && $(NPM) run --silent test) >target/browser.log 2>&1 || { status=$$?; cat target/browser.log; }; \
 	tail -n 1 target/pytest.log >target/pytest.sum; \
 	awk '/^test result:/ { p += $$4; f += $$6; s += $$8 } \
 	  FILENAME ~ /pytest/ { for (i = 2; i <= NF; i++) { \
 	    if ($$i ~ /^passed/) p += $$(i - 1); \
 	    if ($$i ~ /^(failed|errors?)/) f += $$(i - 1); \
 	    if ($$i ~ /^skipped/) s += $$(i - 1) } } \
-	  FILENAME ~ /node/ { if (/^# pass /) p += $$3; if (/^# fail /) f += $$3; if (/^# skipped /) s += $$3 } \
+	  FILENAME ~ /node|browser/ { if (/^# pass /) p += $$3; if (/^# fail /) f += $$3; if (/^# skipped /) s += $$3 } \
 	  END { printf "tests: %d passed, %d failed, %d skipped\n", p, f, s; exit !p }' \
-	  target/test.log target/pytest.sum target/node.log; \
+	  target/test.log target/pytest.sum target/node.log target/browser.log; \
 	exit $$status
+
+.PHONY: browser-test
+browser-test: addon browser-env ## the tests with a real browser; pictures of what it saw are in target/browser
+	cd $(BROWSER) && $(NPM) run --silent test
+
+.PHONY: browser-env
+browser-env: $(BROWSER_READY)
+	@command -v $(CHROMIUM) >/dev/null || { \
+	  echo "there is no browser at $(CHROMIUM): apt-get install chromium, or set CHROMIUM to a Chromium or Chrome" >&2; \
+	  exit 1; }
+
+$(BROWSER_READY): $(BROWSER)/package-lock.json
+	cd $(BROWSER) && $(NPM) ci --silent --no-audit --no-fund
+	@touch $@
 
 .PHONY: check
 check: fmt-check lint policy docs-check fuzz test wheel-test ## everything that CI checks
@@ -237,5 +258,5 @@ clean: ## remove everything that was built or installed here
 	rm -rf .venv $(INTEROP) $(BENCH_PYTHON) $(BENCH_NODE)/node_modules $(BENCH_NODE)/npm .ruff_cache $(FUZZ)/target
 	rm -rf dist $(BINDING)/.venv $(BINDING)/.pytest_cache $(BINDING)/.mypy_cache
 	rm -f $(BINDING)/agentcore_client/_native.*.so $(NODE_BINDING)/*.node
-	rm -rf $(NODE_BINDING)/dist $(NODE_BINDING)/npm $(NODE_BINDING)/node_modules
+	rm -rf $(NODE_BINDING)/dist $(NODE_BINDING)/npm $(NODE_BINDING)/node_modules $(BROWSER)/node_modules
 	find $(PYTHON_FILES) -name __pycache__ -prune -exec rm -rf {} +

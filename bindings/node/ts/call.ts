@@ -1,6 +1,7 @@
 /*
  * One call: polled whenever it is worth it, its questions answered, its signal heeded.
  */
+import { AsyncResource } from "node:async_hooks";
 import type { Provider } from "./auth.js";
 import { type Caller, CredentialsError, fromNative, isFailure } from "./errors.js";
 import { loop } from "./loop.js";
@@ -49,6 +50,7 @@ export function finish<T extends Outcome>(
       reject(signal?.reason);
     };
 
+    let again: () => void;
     const poll = () => {
       let outcome: ReturnType<PendingCall["poll"]>;
       try {
@@ -67,7 +69,7 @@ export function finish<T extends Outcome>(
         return;
       }
       if (outcome === null) {
-        loop.wait(token, poll);
+        loop.wait(token, again);
         return;
       }
       if (signal !== undefined) offAbort(signal, abort);
@@ -80,10 +82,13 @@ export function finish<T extends Outcome>(
       }
     };
 
+    // What wakes a call may be another one's doing: a provider that looks up whose request it is asked
+    // for must find its own at every attempt.
+    again = provider === undefined ? poll : AsyncResource.bind(poll);
     if (signal !== undefined) onAbort(signal, abort);
     // It has had its first turn. Only a provider may be needed already, and is asked from here, where
     // the caller's async context is.
     if (provider === undefined) loop.wait(token, poll);
-    else poll();
+    else again();
   });
 }
