@@ -30,7 +30,7 @@ from .web import (
     frame,
     frame_error,
     parse_json,
-    public_error,
+    refusal,
 )
 
 if TYPE_CHECKING:
@@ -113,13 +113,9 @@ class EventStreamResponse(Response):
                     data = frame(event, self._text_only)
                     if data is not None:
                         await out.send(data)
-                await out.send(END)
+            await out.finish(END)
         except AgentCoreError as error:
-            if not out.started:
-                await out.refuse(error)
-                return
-            await out.send(frame_error(error))
-        await out.finish()
+            await out.fail(error)
 
 
 async def _left(receive: Receive) -> None:
@@ -152,32 +148,35 @@ class _Out:
         self._since = get_running_loop().time()
 
     async def _head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self.started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        async with self._lock:
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def start(self) -> None:
-        async with self._lock:
-            if not self.started:
-                await self._head(self._response.status_code, self._response.raw_headers)
+        # Whoever sets this has the lock next: nothing is awaited in between.
+        if not self.started:
+            self.started = True
+            await self._head(self._response.status_code, self._response.raw_headers)
 
     async def send(self, body: bytes) -> None:
         async with self._lock:
             await self._write(body)
 
-    async def finish(self) -> None:
+    async def finish(self, body: bytes) -> None:
         async with self._lock:
             self._over = True
-            await self._write(b"", more=False)
+            await self._write(body, more=False)
 
-    async def refuse(self, error: AgentCoreError) -> None:
-        """An HTTP error in place of the answer."""
-        status, headers, body = public_error(error)
+    async def fail(self, error: AgentCoreError) -> None:
+        """An HTTP error in place of the answer, or an event where that has begun."""
+        if self.started:
+            await self.finish(frame_error(error))
+            return
+        self.started = True
+        status, headers, body = refusal(error)
         headers["content-length"] = str(len(body))
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        async with self._lock:
-            self._over = True
-            await self._head(status, raw)
-            await self._write(body.encode(), more=False)
+        await self._head(status, raw)
+        await self.finish(body.encode())
 
     async def beat(self, every: float) -> None:
         """Sends a comment whenever nothing was sent for so long; never ends by itself."""
@@ -209,5 +208,5 @@ async def error_response(request: Request, error: Exception) -> Response:
     """An exception handler: what `public_error` tells of an `AgentCoreError`, as an answer."""
     if not isinstance(error, AgentCoreError):
         raise error
-    status, headers, body = public_error(error)
+    status, headers, body = refusal(error)
     return Response(body, status, headers)

@@ -30,7 +30,14 @@ if TYPE_CHECKING:
         def read(self, size: int, /) -> bytes: ...
 
 
-__all__ = ["EVENT_STREAM_HEADERS", "EventStream", "PublicError", "public_error", "read_json"]
+__all__ = [
+    "EVENT_STREAM_HEADERS",
+    "EventStream",
+    "PublicError",
+    "public_error",
+    "read_json",
+    "text_field",
+]
 
 EVENT_STREAM_HEADERS = {
     "content-type": "text/event-stream",
@@ -116,6 +123,14 @@ def read_json(body: Readable, *, max_bytes: int = MAX_BODY) -> Any:
     return parse_json(data)
 
 
+def text_field(body: object, name: str) -> str:
+    """The text in a member of what `read_json` gave; `InvalidInputError` (400) if there is none."""
+    value = body.get(name) if isinstance(body, dict) else None
+    if not isinstance(value, str) or not value:
+        raise refused(name, "absent, empty or no text", "needs text")
+    return value
+
+
 def check_size(size: int, most: int) -> None:
     if size > most:
         message = f"body: more than {most} bytes; raise max_bytes if that is what you expect"
@@ -150,6 +165,13 @@ def frame(event: AgentEvent, text_only: bool) -> bytes | None:
         message = "the answer is neither events, JSON nor text: pass its bytes on with iter_bytes"
         raise ProtocolError(message, delivery="accepted")
     return data
+
+
+def refusal(error: AgentCoreError) -> PublicError:
+    """The HTTP error for one that comes before the first byte; the log is told in full."""
+    told = public_error(error)
+    emit("WARN" if told.status >= 500 else "INFO", f"answered with {told.status}: {error}")
+    return told
 
 
 def frame_error(error: AgentCoreError) -> bytes:
