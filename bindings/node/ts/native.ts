@@ -145,6 +145,7 @@ interface Native {
   deriveGuessableSessionId(parts: readonly string[]): string | Failure;
   checkSessionId(id: string, rule: string): string | Failure;
   parseRuntimeArn(arn: string): Arn | Failure;
+  invokePolicy(arn: string, actions: string[]): string | Failure;
   runtimeArnOfAgent(agentId: string, accountId: string, region: string): Arn | Failure;
 }
 
