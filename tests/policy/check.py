@@ -108,6 +108,7 @@ LAYERS = [
     "protocol::shape",
     "protocol::region",
     "protocol::arn",
+    "protocol::policy",
     "protocol::session",
     "protocol::endpoint",
     "protocol::headers",

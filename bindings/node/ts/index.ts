@@ -52,7 +52,7 @@ export {
   ValidationException,
 } from "./errors.js";
 export { AgentEvent } from "./event.js";
-export { RuntimeArn, SessionId } from "./ids.js";
+export { type PolicyAction, type PolicyDocument, RuntimeArn, SessionId } from "./ids.js";
 export type {
   AwsCredentials,
   ClientOptions,

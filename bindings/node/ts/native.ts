@@ -26,6 +26,8 @@ export interface Failure {
   bytesSeen?: number;
   agentPayload?: string;
   cause?: string;
+  /** What a provider in JavaScript threw: set there. */
+  causedBy?: unknown;
 }
 
 export interface ReadyQueue {
@@ -143,6 +145,7 @@ interface Native {
   deriveGuessableSessionId(parts: readonly string[]): string | Failure;
   checkSessionId(id: string, rule: string): string | Failure;
   parseRuntimeArn(arn: string): Arn | Failure;
+  invokePolicy(arn: string, actions: string[]): string | Failure;
   runtimeArnOfAgent(agentId: string, accountId: string, region: string): Arn | Failure;
 }
 
