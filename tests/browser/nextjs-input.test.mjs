@@ -110,7 +110,7 @@ test("nobody logged in, an expired token, and one that the runtime refuses", asy
   const expired = await tokens.mintToken({ sub: "ada", exp: 1_000_000 });
   assert.deepEqual(await refusal(await chat(`__Host-token=${expired}`), expired), [
     401,
-    "CREDENTIALS",
+    "INVALID_INPUT",
   ]);
   assert.equal(await lastSeq(tokens), since);
   // Its signature is somebody else's: only the runtime can tell.
