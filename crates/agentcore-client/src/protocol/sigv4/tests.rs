@@ -720,6 +720,24 @@ fn the_cache_tells_keys_apart_and_stays_small() {
 }
 
 #[test]
+fn targets_in_turn_are_signed_as_if_each_were_the_first() {
+    let cache = KeyCache::default();
+    let authorization = |url: &str, cache: &KeyCache| {
+        let mut request = get(url);
+        sign(&mut request, &credentials(None), SCOPE, at(NOW), cache).unwrap();
+        request.headers()["authorization"].clone()
+    };
+    for path in ["a%3Ab", "a%3Ab", "a%3Ab?q=1", "a%3Ab?q=2", "a%3ab?q=2", "a%3Ab", ""] {
+        let url = format!("https://example.com/{path}");
+        assert_eq!(authorization(&url, &cache), authorization(&url, &KeyCache::default()));
+    }
+    let mut bad = get("https://example.com/a//b");
+    for _ in 0..2 {
+        assert!(sign(&mut bad, &credentials(None), SCOPE, at(NOW), &cache).is_err());
+    }
+}
+
+#[test]
 fn a_rotated_secret_is_no_hit_for_its_access_key_id() {
     let cache = KeyCache::default();
     let mut seen = BTreeSet::new();
