@@ -32,6 +32,8 @@ export interface Failure {
 
 export interface ReadyQueue {
   drain(): number[];
+  poll(token: number): Response | Stream | Question | true | Failure | null;
+  abort(token: number): void;
   takeLines(): string[];
   hold(): void;
   release(): void;
@@ -68,11 +70,6 @@ export interface Stream {
   close(): void;
 }
 
-export interface PendingCall {
-  poll(): Response | Stream | Question | true | Failure | null;
-  abort(): void;
-}
-
 export interface Credentials {
   accessKeyId: string;
   secretAccessKey: string;
@@ -96,6 +93,7 @@ export interface Client {
   readonly closed: boolean;
   sibling(options: Options): Client | Failure;
   close(): void;
+  /** These begin a call, which the queue then knows by `token`, or fail at once. */
   startInvoke(
     token: number,
     payload: string | Uint8Array,
@@ -103,7 +101,7 @@ export interface Client {
     sessionIsChecked: boolean,
     contentType: string | undefined,
     options: Options | undefined,
-  ): PendingCall | Failure;
+  ): Failure | null;
   startStream(
     token: number,
     payload: string | Uint8Array,
@@ -111,14 +109,14 @@ export interface Client {
     sessionIsChecked: boolean,
     contentType: string | undefined,
     options: Options | undefined,
-  ): PendingCall | Failure;
+  ): Failure | null;
   startStopSession(
     token: number,
     session: string,
     sessionIsChecked: boolean,
     options: Options | undefined,
-  ): PendingCall | Failure;
-  startPanic(token: number): PendingCall | Failure;
+  ): Failure | null;
+  startPanic(token: number): Failure | null;
 }
 
 export interface Arn {
@@ -131,8 +129,7 @@ export interface Arn {
 }
 
 interface Native {
-  ReadyQueue: new (wake: () => void) => ReadyQueue;
-  PendingCall: abstract new () => PendingCall;
+  ReadyQueue: new (wake: () => void, byLibuv: boolean) => ReadyQueue;
   Question: abstract new () => Question;
   Response: abstract new () => Response;
   Stream: abstract new () => Stream;
