@@ -2,33 +2,36 @@
 //! than all the rest of its way across. The JavaScript thread polls them, so that letting go of one closes
 //! its connection there and then.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Poll, Wake as _};
 
-use agentcore_client::Result as CoreResult;
+use agentcore_client::{InvokeResponse, Result as CoreResult};
 use agentcore_ffi::{
     Background, Call, Closed, Engine, Failure, NotAnswered, Outcome, Question as Asked, TokenWaker,
     Turn,
 };
-use napi::bindgen_prelude::Either5;
+use napi::bindgen_prelude::{Either5, External};
 use napi_derive::napi;
 
 use crate::client::Borrowed;
 use crate::errors::FailureView;
 use crate::queue::Shared;
-use crate::response::Response;
+use crate::response;
 use crate::stream::Stream;
 use crate::values::CredentialsView;
 
 /// What a poll gives JavaScript.
-pub(crate) type Polled = Either5<Response, Stream, Question, bool, FailureView>;
+pub(crate) type Polled = Either5<External<InvokeResponse>, Stream, Question, bool, FailureView>;
 
 /// A thread's calls under way.
 #[derive(Default)]
-pub(crate) struct Calls(RefCell<HashMap<u32, Pending>>);
+pub(crate) struct Calls {
+    by_token: RefCell<HashMap<u32, Pending>>,
+    background: OnceCell<&'static Background>,
+}
 
 struct Pending {
     call: Call<Outcome>,
@@ -51,6 +54,15 @@ impl Pending {
 }
 
 impl Calls {
+    /// Node.js does not fork: what this process has is what it keeps.
+    fn background(&self) -> Result<&'static Background, Failure> {
+        if let Some(background) = self.background.get() {
+            return Ok(background);
+        }
+        let background = Engine::current().background()?;
+        Ok(self.background.get_or_init(|| background))
+    }
+
     /// Begins a call: it has had its first turn when this returns, which spares JavaScript a poll
     /// that would find nothing. Whatever that turn gave wakes the token at once, unless it failed.
     pub(crate) fn start(
@@ -60,7 +72,7 @@ impl Calls {
         future: impl Future<Output = CoreResult<Outcome>> + Send + 'static,
         live: Borrowed,
     ) -> Option<FailureView> {
-        let background = match Engine::current().background() {
+        let background = match self.background() {
             Ok(background) => background,
             Err(failure) => return Some(failure.into()),
         };
@@ -77,13 +89,13 @@ impl Calls {
                 pending.waker.wake_by_ref();
             }
         }
-        self.0.borrow_mut().insert(token, pending);
+        self.by_token.borrow_mut().insert(token, pending);
         None
     }
 
     /// `None` while it waits.
     pub(crate) fn poll(&self, queue: &Shared, token: u32) -> Option<Polled> {
-        let mut calls = self.0.borrow_mut();
+        let mut calls = self.by_token.borrow_mut();
         let Some(pending) = calls.get_mut(&token) else {
             return Some(Either5::E(Failure::Closed(Closed::Call).into()));
         };
@@ -97,7 +109,7 @@ impl Calls {
         let Pending { live, waker, background, .. } = calls.remove(&token)?;
         live.hang_up_if_closed();
         Some(match done {
-            Ok(Outcome::Response(response)) => Either5::A(Response::new(response)),
+            Ok(Outcome::Response(response)) => Either5::A(response::hold(response)),
             Ok(Outcome::Stream(feed)) => {
                 let feed = live.adopt(feed);
                 Either5::B(Stream::new(feed, token, waker, queue.clone(), background))
@@ -109,7 +121,7 @@ impl Calls {
 
     /// Lets go of it: its connection is closed, unless it has come to its end.
     pub(crate) fn abort(&self, token: u32) {
-        let pending = self.0.borrow_mut().remove(&token);
+        let pending = self.by_token.borrow_mut().remove(&token);
         drop(pending);
     }
 }

@@ -9,16 +9,15 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake as _;
 
-use agentcore_client::Result as CoreResult;
+use agentcore_client::{InvokeResponse, Result as CoreResult};
 use agentcore_ffi::{Outcome, ReadyQueue as Queue, Scope, Signal, TokenWaker};
-use napi::bindgen_prelude::{Either5, Env, Function, Result};
+use napi::bindgen_prelude::{Either5, Env, External, Function, Result};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
 use crate::call::{Calls, Question};
 use crate::client::Borrowed;
 use crate::errors::FailureView;
-use crate::response::Response;
 use crate::stream::Stream;
 #[cfg(unix)]
 use crate::uv::Watch;
@@ -100,12 +99,12 @@ impl ReadyQueue {
     }
 
     /// `null` while a call waits, a `Question` that must be answered, or what it has come to: a
-    /// `Response`, a `Stream`, `true` for a stop, or a failure.
+    /// response, a `Stream`, `true` for a stop, or a failure.
     #[napi]
     pub fn poll(
         &self,
         token: u32,
-    ) -> Option<Either5<Response, Stream, Question, bool, FailureView>> {
+    ) -> Option<Either5<External<InvokeResponse>, Stream, Question, bool, FailureView>> {
         self.shared.calls.poll(&self.shared, token)
     }
 

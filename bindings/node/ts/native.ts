@@ -46,15 +46,11 @@ export interface Question {
   fail(): void;
 }
 
+declare const opaque: unique symbol;
+
+/** A whole answer: opaque, for the functions of that name. */
 export interface Response {
-  readonly sessionId: string;
-  readonly status: number;
-  readonly bodyLength: number;
-  readonly text: string | null;
-  readonly end: string;
-  headers(): string[];
-  body(): Uint8Array;
-  bodyText(): string | null;
+  readonly [opaque]: true;
 }
 
 export interface Stream {
@@ -131,10 +127,17 @@ export interface Arn {
 interface Native {
   ReadyQueue: new (wake: () => void, byLibuv: boolean) => ReadyQueue;
   Question: abstract new () => Question;
-  Response: abstract new () => Response;
   Stream: abstract new () => Stream;
   Client: abstract new () => Client;
   version(): string;
+  responseSessionId(of: Response): string;
+  responseStatus(of: Response): number;
+  responseHeaders(of: Response): string[];
+  responseBody(of: Response): Uint8Array;
+  responseBodyLength(of: Response): number;
+  responseBodyText(of: Response): string | null;
+  responseText(of: Response): string | null;
+  responseEnd(of: Response): string;
   textFormats(): string[];
   openClient(queue: ReadyQueue, auth: Auth | undefined, options: Options): Client | Failure;
   generateSessionId(): string;
