@@ -53,7 +53,7 @@ async fn ask(
     let question: Value = serde_json::from_slice(&body?).map_err(|_| Refused::input("body"))?;
     let prompt = text_field(&question, "prompt")?;
     let conversation = text_field(&question, "conversation")?;
-    let session = SessionId::derive(&app.secret, &[user_of(&headers), conversation])?;
+    let session = SessionId::derive(app.secret.as_bytes(), &[user_of(&headers), conversation])?;
     let call = app.agent.invoke(json!({ "prompt": prompt })).session(&session);
     let events = call.stream().await?.into_sse()?.text_only().heartbeat(Duration::from_secs(15))?;
     Ok((SseStream::HEADERS, Body::from_stream(events)).into_response())
@@ -100,11 +100,14 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let (status, retry_after, body) = match self {
             Self::Failed(error) => (error.status(), error.retry_after(), error.to_string()),
-            Self::Input { status, code, field } => {
-                (status, None, json!({ "code": code, "delivery": "not_sent", "field": field }).to_string())
-            }
+            Self::Input { status, code, field } => (
+                status,
+                None,
+                json!({ "code": code, "delivery": "not_sent", "field": field }).to_string(),
+            ),
         };
-        let mut answer = Response::builder().status(status).header("content-type", "application/json");
+        let mut answer =
+            Response::builder().status(status).header("content-type", "application/json");
         if let Some(seconds) = retry_after {
             answer = answer.header("retry-after", seconds);
         }
