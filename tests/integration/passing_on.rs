@@ -61,15 +61,18 @@ async fn an_event_that_is_cut_is_not_passed_on_and_the_error_is() {
     // The first event is whole, the second one is cut within its data.
     plane.faults().push(Fault { reset_after_bytes: Some(20), ..Fault::new() });
     let (pieces, end) = all(passed_on(&plane, json!({"prompt": "Hi"})).await).await;
-    let error =
-        "event: error\ndata: {\"code\":\"STREAM_INTERRUPTED\",\"delivery\":\"accepted\"}\n\n";
+    let error = "event: error\ndata: {\"error\":{\"code\":\"STREAM_INTERRUPTED\",\"delivery\":\"accepted\",\"message\":\"The answer broke off.\"}}\n\n";
     assert_eq!(pieces, ["data: \"You \"\n\n", error]);
     assert_eq!(end, Some(StreamEnd::Truncated));
 
     let failing = json!({"mode": "error", "tokens": 1, "message": "secret plans"});
     let (pieces, end) = all(passed_on(&plane, failing).await).await;
     assert_eq!(pieces.len(), 2);
-    assert_eq!(pieces[1], "event: error\ndata: {\"code\":\"AGENT\",\"delivery\":\"accepted\"}\n\n");
+    assert!(
+        pieces[1].starts_with("event: error\ndata: {\"error\":{\"code\":\"AGENT\","),
+        "{pieces:?}"
+    );
+    assert!(!pieces.concat().contains("secret"));
     assert_eq!(end, Some(StreamEnd::AgentError));
 }
 

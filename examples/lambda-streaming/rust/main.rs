@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
-use agentcore_client::{Bytes, Client, Error, SessionId, SseStream, Timeouts};
+use agentcore_client::{Bytes, Client, Error, PublicError, SessionId, SseStream, Timeouts};
 use base64::Engine as _;
 use futures::Stream;
 use lambda_runtime::{LambdaEvent, MetadataPrelude, StreamResponse, service_fn};
@@ -36,23 +36,19 @@ async fn handle(agent: &Client, secret: &str, event: LambdaEvent<Value>) -> Answ
     let question = body_of(&event.payload).unwrap_or_default();
     let text = |name: &str| question[name].as_str().filter(|text| !text.is_empty());
     let (Some(prompt), Some(conversation)) = (text("prompt"), text("conversation")) else {
-        return refused(
-            400,
-            json!({ "code": "INVALID_INPUT", "delivery": "not_sent" }).to_string(),
-        );
+        return refused(&PublicError::invalid_input("body"));
     };
     // Whom the function URL has authenticated.
     let iam = &event.payload["requestContext"]["authorizer"]["iam"];
     let Some(user) = iam["userArn"].as_str() else {
-        return refused(403, json!({ "code": "NO_CALLER", "delivery": "not_sent" }).to_string());
+        return refused(&PublicError::invalid_input("userArn"));
     };
     let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
     match ask(agent, secret, [user, conversation], prompt, left).await {
         Ok(events) => answer(200, &SseStream::HEADERS, events),
         Err(error) => {
             eprintln!("{error}"); // to CloudWatch; it holds no secrets
-            let public = error.to_public();
-            refused(public.status(), public.to_string())
+            refused(&error.to_public())
         }
     }
 }
@@ -81,9 +77,9 @@ fn body_of(event: &Value) -> Option<Value> {
     serde_json::from_slice(&decoded).ok()
 }
 
-fn refused(status: u16, body: String) -> Answer {
-    let body = futures::stream::once(std::future::ready(Ok(Bytes::from(body))));
-    answer(status, &[("content-type", "application/json")], body)
+fn refused(why: &PublicError) -> Answer {
+    let body = futures::stream::once(std::future::ready(Ok(Bytes::from(why.to_string()))));
+    answer(why.status(), &[("content-type", "application/json")], body)
 }
 
 fn answer(

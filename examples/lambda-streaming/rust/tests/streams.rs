@@ -205,27 +205,27 @@ fn what_is_no_question_is_refused_and_failures_have_a_code() {
     let plane = start(LocalDataPlane::builder());
     let function = Function::start(&plane);
     let caller = json!({"authorizer": {"iam": {"userArn": "arn:aws:iam::123456789012:user/ada"}}});
-    for (event, status, code) in [
-        (json!({"requestContext": caller}), 400, "INVALID_INPUT"),
-        (json!({"requestContext": caller, "body": "{"}), 400, "INVALID_INPUT"),
-        (json!({"requestContext": caller, "body": r#"{"prompt":"Hi"}"#}), 400, "INVALID_INPUT"),
-        (json!({"requestContext": {}, "body": question("Hi").to_string()}), 403, "NO_CALLER"),
+    for (event, field) in [
+        (json!({"requestContext": caller}), "body"),
+        (json!({"requestContext": caller, "body": "{"}), "body"),
+        (json!({"requestContext": caller, "body": r#"{"prompt":"Hi"}"#}), "body"),
+        (json!({"requestContext": {}, "body": question("Hi").to_string()}), "userArn"),
     ] {
         function.event(event);
-        assert_eq!(function.prelude()["statusCode"], status);
+        assert_eq!(function.prelude()["statusCode"], 400);
         let told: Value = serde_json::from_str(&function.rest()).unwrap();
-        assert_eq!(told["code"], code);
+        assert_eq!(told["error"]["code"], "INVALID_INPUT");
+        assert_eq!(told["error"]["field"], field);
     }
     assert_eq!(plane.count_posts(), 0);
 
     plane.faults().push(Fault::status(403, "AccessDeniedException"));
     function.call(&question("Hi"));
-    assert_eq!(function.prelude()["statusCode"], 502);
-    assert!(function.rest().starts_with(r#"{"code":"SERVICE","delivery":"rejected""#));
+    assert_eq!(function.prelude()["statusCode"], 403);
+    assert!(function.rest().starts_with(r#"{"error":{"code":"SERVICE","delivery":"rejected""#));
     plane.faults().push(Fault { reset_after_bytes: Some(14), ..Fault::new() });
     function.call(&question("Hi"));
     assert_eq!(function.prelude()["statusCode"], 200);
-    let told =
-        "event: error\ndata: {\"code\":\"STREAM_INTERRUPTED\",\"delivery\":\"accepted\"}\n\n";
-    assert!(function.rest().ends_with(told));
+    let told = "\n\nevent: error\ndata: {\"error\":{\"code\":\"STREAM_INTERRUPTED\",";
+    assert!(function.rest().contains(told));
 }
