@@ -90,7 +90,8 @@ test: interop-env python-build addon browser-env ## all tests, of all crates and
 	exit $$status
 
 .PHONY: browser-test
-browser-test: addon browser-env ## the tests with a real browser; pictures of what it saw are in target/browser
+browser-test: addon python-build browser-env ## the tests with a real browser; pictures of what it saw are in target/browser
+	$(CARGO) build --locked -p agentcore-example-axum-sse
 	cd $(BROWSER) && $(NPM) run --silent test
 
 .PHONY: browser-env
