@@ -1,7 +1,7 @@
 // What the tests with a real browser share: the browser, the backends under test, pictures of both.
 // The local data plane comes from the Node package's own test helpers, which need no native module.
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -25,7 +25,7 @@ const FLAGS = [
 /** A bundle that is compiled, or a browser that starts, on a machine with other work. */
 const START_MS = 60_000;
 
-function program() {
+function browserPath() {
   const path = process.env.CHROMIUM || "/usr/bin/chromium";
   if (existsSync(path)) return path;
   throw new Error(
@@ -37,7 +37,7 @@ function program() {
 /** A headless browser with an empty profile, gone at the end of the file. */
 export async function launch(options = {}) {
   const browser = await chromium.launch({
-    executablePath: program(),
+    executablePath: browserPath(),
     headless: true,
     args: FLAGS,
     timeout: START_MS,
@@ -103,35 +103,47 @@ export async function lastSeq(plane) {
   return (await plane.journal()).at(-1)?.seq ?? 0;
 }
 
-/**
- * A backend in a process of its own, killed at the end of the file. Resolves when a line that it
- * prints matches `ready`, with that match; `said()` is everything it printed.
- */
-export async function backend(command, args, { ready, ...options }) {
+/** A process, killed at the end of the file; `said()` is everything it printed. */
+export function program(command, args, options) {
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
   let said = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (chunk) => {
+      said += chunk;
+    });
+  }
   const ended = new Promise((done) => child.once("close", done));
   after(async () => {
     child.kill("SIGKILL");
     await ended;
   });
+  return { child, said: () => said };
+}
+
+/** A {@link program} that is there when something that it prints matches `ready`; `match` is that. */
+export async function backend(command, args, { ready, ...options }) {
+  const { child, said } = program(command, args, options);
   const match = await new Promise((done, failed) => {
     const fail = (why) => {
       clearTimeout(timer);
-      failed(new Error(`${command} ${args.join(" ")}: ${why}\n${said}`));
+      failed(new Error(`${command} ${args.join(" ")}: ${why}\n${said()}`));
     };
     const timer = setTimeout(fail, START_MS, `not ready within ${START_MS / 1000} s`);
     child.once("error", (error) => fail(error.message));
     child.once("close", (code) => fail(`ended with exit code ${code}`));
     for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding("utf8").on("data", (chunk) => {
-        said += chunk;
-        const found = ready.exec(said);
+      stream.on("data", () => {
+        const found = ready.exec(said());
         if (found === null) return;
         clearTimeout(timer);
         done(found);
       });
     }
   });
-  return { child, match, said: () => said };
+  return { child, match, said };
+}
+
+/** What a process holds in memory, in bytes. */
+export function residentBytes(pid) {
+  return 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]);
 }

@@ -1,5 +1,6 @@
 """Every example under examples/python runs against the local data plane, as its head says."""
 
+import base64
 import http.server
 import importlib.util
 import json
@@ -282,6 +283,14 @@ def test_lambda_maps_failures(load, local_data_plane, capsys, fault, status, del
     example.client.close()
 
 
+def test_lambda_takes_a_body_in_base64(load, local_data_plane):
+    example = load("lambda_handler")
+    encoded = base64.b64encode(json.dumps({"prompt": "Grüezi"}).encode()).decode()
+    answer = example.handler({"body": encoded, "isBase64Encoded": True}, Context())
+    assert json.loads(answer["body"])["text"] == "You said: Grüezi."
+    example.client.close()
+
+
 def test_lambda_without_time_or_with_bad_input(load, local_data_plane, capsys):
     example = load("lambda_handler")
     answer = example.handler(event("Hi"), Context(seconds=0.5))
@@ -289,6 +298,10 @@ def test_lambda_without_time_or_with_bad_input(load, local_data_plane, capsys):
     answer = example.handler(event("Hi", session="short"), Context())
     assert answer["statusCode"] == 400
     assert json.loads(answer["body"]) == {"error": "InvalidInput", "field": "session_id"}
+    for bad in ("", "{", "[]", "1", "{}", '"prompt"', None):
+        answer = example.handler({"body": bad}, Context())
+        assert answer["statusCode"] == 400, bad
+        assert json.loads(answer["body"]) == {"error": "InvalidInput", "field": "body"}
     assert local_data_plane.count_posts() == 0
     throttled = {"status": 429, "code": "ThrottlingException", "headers": {"retry-after": "20"}}
     local_data_plane.add_fault(**throttled, repeat=9)

@@ -11,8 +11,10 @@ mod failure;
 mod scope;
 mod engine;
 mod lanes;
-mod background;
 mod ready;
+#[cfg(unix)]
+mod poller;
+mod background;
 mod call;
 mod feed;
 mod outcome;
