@@ -85,7 +85,7 @@ impl From<Error> for Refused {
 impl From<BytesRejection> for Refused {
     fn from(rejection: BytesRejection) -> Self {
         Self(match rejection.status().as_u16() {
-            413 => PublicError::too_large(),
+            413 => PublicError::too_large("body"),
             _ => PublicError::invalid_input("body"),
         })
     }

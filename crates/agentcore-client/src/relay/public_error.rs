@@ -24,9 +24,11 @@ impl PublicError {
         Error::invalid(field, "", "").to_public()
     }
 
-    /// A body of the backend's own caller that is too large: 413.
-    pub fn too_large() -> Self {
-        Error::new(ErrorKind::TooLarge, Delivery::NotSent, "").to_public()
+    /// What the backend's own caller sent is larger than the backend takes: 413.
+    pub fn too_large(field: &'static str) -> Self {
+        let mut refused = Error::new(ErrorKind::TooLarge, Delivery::NotSent, "").to_public();
+        refused.body["error"]["field"] = field.into();
+        refused
     }
 }
 
@@ -115,6 +117,16 @@ impl fmt::Display for PublicError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_backend_refuses_itself_has_the_same_form() {
+        let refused = [PublicError::invalid_input("prompt"), PublicError::too_large("body")];
+        let seen = refused.map(|r| {
+            (r.status(), r.body["error"]["code"].clone(), r.body["error"]["field"].clone())
+        });
+        let expected = [(400, "INVALID_INPUT", "prompt"), (413, "TOO_LARGE", "body")];
+        assert_eq!(seen, expected.map(|(status, code, field)| (status, json!(code), json!(field))));
+    }
 
     #[test]
     fn what_is_told_is_what_the_vectors_say() {
