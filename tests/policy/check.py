@@ -124,8 +124,9 @@ LAYERS = [
     "auth",
     "retry",
     "operations",
-    "relay",
     "client",
+    # An application of the client, with hooks of its user's; nothing in the core needs it.
+    "relay",
 ]
 # `protocol/mod.rs` and `lib.rs` list and re-export; they stand where their room stands.
 LISTS = {"": len(LAYERS), "protocol": LAYERS.index("protocol::shell") + 0.5}

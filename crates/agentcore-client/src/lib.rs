@@ -9,6 +9,7 @@ mod auth;
 mod retry;
 mod operations;
 mod client;
+mod relay;
 
 pub use aws_credential_types::Credentials;
 pub use aws_credential_types::provider::ProvideCredentials;
@@ -26,6 +27,7 @@ pub use protocol::arn::RuntimeArn;
 pub use protocol::request::{McpHeaders, Payload, TraceContext};
 pub use protocol::session::SessionId;
 pub use protocol::text::TextFormat;
+pub use relay::apigateway;
 pub use retry::RetryPolicy;
 pub use transport::{Body, HttpService, SendError, SendLimits};
 
