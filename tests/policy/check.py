@@ -108,6 +108,7 @@ LAYERS = [
     "protocol::shape",
     "protocol::region",
     "protocol::arn",
+    "protocol::policy",
     "protocol::session",
     "protocol::endpoint",
     "protocol::headers",
@@ -125,7 +126,7 @@ LAYERS = [
     "retry",
     "operations",
     "client",
-    # An application of the client, with hooks of its user's; nothing in the core needs it.
+    # Applications of the client; nothing in the core needs them.
     "relay",
 ]
 # `protocol/mod.rs` and `lib.rs` list and re-export; they stand where their room stands.

@@ -1,5 +1,6 @@
 // Credentials and tokens, fixed and from functions.
 import assert from "node:assert/strict";
+import { AsyncLocalStorage } from "node:async_hooks";
 import { test } from "node:test";
 import { AgentCoreClient, CredentialsError, InvalidInputError } from "agentcore-client";
 import { clientOf, failure, localDataPlane, pause } from "./support.mjs";
@@ -126,6 +127,23 @@ test("bearer tokens: text, functions, asked at every attempt", async () => {
   await client.invoke("hi");
   assert.ok(asked >= 2, `${asked}`);
   client.close();
+});
+
+test("a function is asked in its own caller's async context, at every attempt", async () => {
+  const users = new AsyncLocalStorage();
+  const asked = [];
+  const client = clientOf(tokens, {
+    bearerToken: () => {
+      asked.push(users.getStore());
+      return tokens.bearerToken;
+    },
+  });
+  // Each is throttled once, so that what wakes it for the next attempt may be somebody else's doing.
+  await tokens.addFault({ status: 429, code: "ThrottlingException", repeat: 8 });
+  const names = Array.from({ length: 8 }, (_, n) => `user ${n}`);
+  await Promise.all(names.map((name) => users.run(name, () => client.invoke("hi"))));
+  assert.equal(asked.length, 16);
+  for (const name of names) assert.equal(asked.filter((one) => one === name).length, 2, name);
 });
 
 test("both kinds of auth are refused", () => {

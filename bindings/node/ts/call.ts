@@ -1,8 +1,9 @@
 /*
  * One call: polled whenever it is worth it, its questions answered, its signal heeded.
  */
+import { AsyncResource } from "node:async_hooks";
 import type { Provider } from "./auth.js";
-import { type Caller, CredentialsError, fromNative, isFailure } from "./errors.js";
+import { fromNative, isFailure } from "./errors.js";
 import { loop } from "./loop.js";
 import {
   type Failure,
@@ -17,16 +18,15 @@ import { offAbort, onAbort } from "./signal.js";
 type Outcome = Response | Stream | true;
 
 /**
- * Sees a call through. When `signal` aborts, the call is let go of, which closes its connection
+ * Sees a call through; what it failed with is for the caller to throw. When `signal` aborts, the call is let go of, which closes its connection
  * there and then, and the promise rejects with the signal's reason.
  */
 export function finish<T extends Outcome>(
   start: (token: number) => PendingCall | Failure,
   provider: Provider | undefined,
   signal: AbortSignal | undefined,
-  caller: Caller,
-): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
+): Promise<T | Failure> {
+  return new Promise<T | Failure>((resolve, reject) => {
     if (signal?.aborted === true) {
       reject(signal.reason);
       return;
@@ -34,7 +34,8 @@ export function finish<T extends Outcome>(
     const token = loop.token();
     const started = start(token);
     if (isFailure(started)) {
-      reject(fromNative(started, caller));
+      // The caller is still on the stack.
+      reject(fromNative(started));
       return;
     }
     const call = started;
@@ -49,6 +50,7 @@ export function finish<T extends Outcome>(
       reject(signal?.reason);
     };
 
+    let again: () => void;
     const poll = () => {
       let outcome: ReturnType<PendingCall["poll"]>;
       try {
@@ -67,23 +69,23 @@ export function finish<T extends Outcome>(
         return;
       }
       if (outcome === null) {
-        loop.wait(token, poll);
+        loop.wait(token, again);
         return;
       }
       if (signal !== undefined) offAbort(signal, abort);
-      if (isFailure(outcome)) {
-        const error = fromNative(outcome, caller);
-        if (cause !== undefined && error instanceof CredentialsError) error.cause = cause;
-        reject(error);
-      } else {
-        resolve(outcome as T);
+      if (cause !== undefined && isFailure(outcome) && outcome.kind === "Credentials") {
+        outcome.causedBy = cause;
       }
+      resolve(outcome as T | Failure);
     };
 
+    // What wakes a call may be another one's doing: a provider that looks up whose request it is asked
+    // for must find its own at every attempt.
+    again = provider === undefined ? poll : AsyncResource.bind(poll);
     if (signal !== undefined) onAbort(signal, abort);
     // It has had its first turn. Only a provider may be needed already, and is asked from here, where
     // the caller's async context is.
     if (provider === undefined) loop.wait(token, poll);
-    else poll();
+    else again();
   });
 }

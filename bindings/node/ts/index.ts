@@ -49,7 +49,7 @@ export {
   ValidationException,
 } from "./errors.js";
 export { AgentEvent } from "./event.js";
-export { RuntimeArn, SessionId } from "./ids.js";
+export { type PolicyAction, type PolicyDocument, RuntimeArn, SessionId } from "./ids.js";
 export type {
   AwsCredentials,
   ClientOptions,
@@ -68,7 +68,9 @@ export type {
   TraceContext,
 } from "./options.js";
 export { InvokeResponse, type StreamEnd } from "./response.js";
+export type { HeartbeatOptions } from "./sse.js";
 export { AgentStream } from "./stream.js";
+export { errorResponse, readJson, type ToldError } from "./web.js";
 
 /** This package's version. */
 export const version: string = native.version();

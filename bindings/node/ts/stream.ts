@@ -2,12 +2,21 @@
  * An answer while it arrives. It is taken from the socket only when somebody reads, in batches of
  * what is there; whatever has been taken is handed over, in order, to those who asked, in order.
  */
-import { type Caller, ClosedError, fromNative } from "./errors.js";
+import { ClosedError, fromNative } from "./errors.js";
 import { type AgentEvent, cut, words } from "./event.js";
 import { loop } from "./loop.js";
 import type { Failure, Stream } from "./native.js";
+import { readable } from "./readable.js";
 import { Head, type StreamEnd } from "./response.js";
 import { offAbort, onAbort } from "./signal.js";
+import {
+  EVENT_STREAM,
+  type HeartbeatOptions,
+  heartbeatOf,
+  isEventStream,
+  wholeEvents,
+} from "./sse.js";
+import { passingOn, withDefaults } from "./web.js";
 
 const CLOSED = "the stream was closed";
 /** The ends at which it was this side that hung up on an agent which may go on. */
@@ -148,11 +157,7 @@ class Source {
   }
 
   #errorOf(taken: Failure | Stopped): unknown {
-    if (isStopped(taken)) return taken.error();
-    // Closed with its client, from elsewhere: as if it had been closed here.
-    const caller: Caller = {};
-    Error.captureStackTrace(caller, this.#errorOf);
-    return fromNative(taken, caller);
+    return isStopped(taken) ? taken.error() : fromNative(taken);
   }
 
   #shift<T>(pick: (event: AgentEvent) => T | undefined): T | undefined {
@@ -209,6 +214,16 @@ class Source {
       abandoned.unregister(this);
     }
   }
+}
+
+/** The agent's word for its content, but nothing that a browser would run as a page of yours. */
+function kindOf(contentType: string | undefined): string {
+  if (isEventStream(contentType)) return EVENT_STREAM;
+  const kind = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+/.exec(contentType ?? "")?.[0].toLowerCase();
+  if (kind === undefined) return "application/octet-stream";
+  if (/html|xml|script/.test(kind)) return "text/plain; charset=utf-8";
+  const charset = /;\s*charset="?([\w-]+)/i.exec(contentType ?? "")?.[1] ?? "utf-8";
+  return kind.startsWith("text/") ? `${kind}; charset=${charset}` : kind;
 }
 
 /** Signals that outlive a stream which nobody closed or read to its end. */
@@ -337,56 +352,48 @@ export class AgentStream extends Head implements AsyncIterable<AgentEvent> {
    */
   toReadableStream(): ReadableStream<Uint8Array> {
     this.#source.use("bytes");
-    return this.#readable(() => this.#source.nextBytes());
+    return readable(
+      () => this.#source.nextBytes(),
+      () => this.close(),
+    );
   }
 
   /** {@link textDeltas} as a stream of strings. */
   toTextStream(): ReadableStream<string> {
     const deltas = this.textDeltas();
-    return this.#readable(async () => (await deltas.next()).value);
-  }
-
-  #readable<T>(next: () => Promise<T | undefined>): ReadableStream<T> {
-    let cancelled = false;
-    return new ReadableStream<T>(
-      {
-        pull: async (controller) => {
-          try {
-            const value = await next();
-            if (cancelled) return;
-            if (value === undefined) controller.close();
-            else controller.enqueue(value);
-          } catch (error) {
-            // Whoever cancelled knows that it was closed.
-            if (!cancelled) throw error;
-          }
-        },
-        cancel: () => {
-          cancelled = true;
-          return this.close();
-        },
-      },
-      // Nothing is read before somebody asks: back-pressure reaches the socket.
-      { highWaterMark: 0 },
+    return readable(
+      async () => (await deltas.next()).value,
+      () => this.close(),
     );
   }
 
   /**
-   * The answer as a `Response` to pass on, e.g. from a Next.js route handler: its raw bytes, its
-   * content type, and headers that keep proxies from holding events back.
+   * The answer as a `Response` to pass on, e.g. from a Next.js route handler. Nothing of the agent's
+   * head goes with it but the kind of its content, and never the session id; there are headers that
+   * keep proxies from holding events back.
+   *
+   * Of a stream of events, whole events are passed on as they came. One that breaks ends with an event
+   * named `error`, whose data is the JSON of {@link errorResponse}, and then breaks, too; an answer
+   * without either is whole.
    *
    * @param init - Another status, or more headers; they win over those set here.
+   * @throws TypeError if the stream is being read already.
    */
-  toResponse(init: ResponseInit = {}): Response {
-    const headers = new Headers(init.headers);
-    const set = (name: string, value: string) => {
-      if (!headers.has(name)) headers.set(name, value);
-    };
-    set("content-type", this.contentType ?? "application/octet-stream");
-    set("cache-control", "no-cache, no-transform");
-    set("x-accel-buffering", "no");
-    set("x-content-type-options", "nosniff");
-    return new Response(this.toReadableStream(), { ...init, headers });
+  toResponse(init: ResponseInit = {}, options: HeartbeatOptions = {}): Response {
+    const heartbeat = heartbeatOf(options.heartbeat);
+    const headers = withDefaults(init.headers, passingOn(kindOf(this.contentType)));
+    let body: ReadableStream<Uint8Array>;
+    if (isEventStream(this.contentType)) {
+      this.#source.use("bytes");
+      const closed = () => this.end === "closed";
+      body = readable(
+        wholeEvents(() => this.#source.nextBytes(), heartbeat, closed),
+        () => this.close(),
+      );
+    } else {
+      body = this.toReadableStream();
+    }
+    return new Response(body, { ...init, headers });
   }
 
   /**

@@ -117,7 +117,7 @@ impl<'a> Answer<'a> {
             out.extend_from_slice(value);
             out.extend_from_slice(b"\r\n");
         }
-        if !given && head.status >= 200 {
+        if !given && head.status >= 200 && head.status != 204 {
             out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
         if self.close && head.status >= 200 {
@@ -245,11 +245,12 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn reason(status: u16) -> &'static str {
+pub(crate) fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",
         101 => "Switching Protocols",
         200 => "OK",
+        202 => "Accepted",
         204 => "No Content",
         307 => "Temporary Redirect",
         400 => "Bad Request",
@@ -259,6 +260,7 @@ fn reason(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         409 => "Conflict",
+        410 => "Gone",
         413 => "Content Too Large",
         424 => "Failed Dependency",
         429 => "Too Many Requests",

@@ -1,7 +1,7 @@
 //! The flags of the binary. Written by hand: there are few, and an unknown one must be refused
 //! with a sentence that helps.
 
-use agentcore_local::{Agent, Builder, JwtAuth, LocalDataPlane};
+use agentcore_local::{Agent, Builder, Gateway, JwtAuth, LocalDataPlane};
 use std::time::Duration;
 
 const HELP: &str = "\
@@ -38,9 +38,28 @@ Prints one line of JSON that says how to reach it, then serves until its standar
     --jwt-hs256-secret KEY  this HS256 secret (default: random)
     --jwks FILE             the public keys in this file, for RS256 and ES256
 
+  --handler COMMAND       put an API Gateway WebSocket API in front, whose function is this command,
+                          run as Lambda runs it; words may be quoted, no shell is in between
+    --handler-name NAME     what it finds as _HANDLER (default handler.handler)
+    --handler-env NAME=VAL  one more environment variable of it
+    --page FOLDER           serve the files of this folder as a web page that may connect
+    --stage NAME            the path of the WebSocket URL (default local)
+    --route NAME            a route beside $default, selected by action in a message
+    --function-name NAME    its name for Invoke (default relay)
+    --function-timeout-ms N how long a run may take (default 900000)
+    --function-memory-mb N  what it is told of its memory (default 512)
+    --concurrency N         runs at the same time; further ones wait (default 16)
+    --max-retry-attempts N  how often an event that failed is run again (default 0)
+    --retry-delay-ms N      the pause before that (default 60000)
+    --integration-timeout-ms N
+                            how long the gateway waits for it (default 29000)
+    --idle-timeout-ms N     when a silent socket is closed (default 600000)
+    --max-connection-ms N   when every socket is closed (default 7200000)
+
   --help, --version
 
-Flags marked with a NAME or ORIGIN may be given more than once.
+--qualifier, --allow-*, --jwt-audience, --jwt-client, --handler-env and --route may be given more
+than once.
 ";
 
 /// What the flags ask for.
@@ -67,6 +86,10 @@ struct Seen {
     clients: Vec<String>,
     secret: Option<String>,
     jwks: Option<String>,
+    handler: Option<String>,
+    /// What the other flags of the gateway do to it, and the first of them.
+    gateway: Vec<Box<dyn FnOnce(Gateway) -> Gateway>>,
+    gateway_flag: Option<String>,
 }
 
 /// Reads the flags; the error is a sentence for the user.
@@ -114,9 +137,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
             "--arn" => builder = builder.runtime_arn(value()?),
             "--qualifier" => builder = builder.qualifier(value()?),
             "--agent" => seen.agent = Some(value()?),
-            "--pace-ms" => seen.pace = Some(Duration::from_millis(number(flag, &value()?)?)),
+            "--pace-ms" => seen.pace = Some(millis(flag, &value()?)?),
             "--provisioning-ms" => {
-                builder = builder.provisioning(Duration::from_millis(number(flag, &value()?)?));
+                builder = builder.provisioning(millis(flag, &value()?)?);
             }
             "--allow-header" => builder = builder.allow_header(value()?),
             "--clock-offset-s" => builder = builder.clock_offset(number(flag, &value()?)?),
@@ -128,6 +151,42 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
             "--jwt-client" => seen.clients.push(value()?),
             "--jwt-hs256-secret" => seen.secret = Some(value()?),
             "--jwks" => seen.jwks = Some(value()?),
+            "--handler" => seen.handler = Some(value()?),
+            "--handler-name" => seen.gateway(flag, value()?, Gateway::handler),
+            "--handler-env" => {
+                let given = value()?;
+                let (name, value) = given
+                    .split_once('=')
+                    .ok_or_else(|| format!("{flag} needs NAME=VALUE, not '{given}'"))?;
+                let pair = (name.to_owned(), value.to_owned());
+                seen.gateway(flag, pair, |g, (name, value)| g.variable(name, value));
+            }
+            "--page" => seen.gateway(flag, value()?, Gateway::page),
+            "--stage" => seen.gateway(flag, value()?, Gateway::stage),
+            "--route" => seen.gateway(flag, value()?, Gateway::route),
+            "--function-name" => seen.gateway(flag, value()?, Gateway::function_name),
+            "--function-timeout-ms" => {
+                seen.gateway(flag, millis(flag, &value()?)?, Gateway::function_timeout);
+            }
+            "--function-memory-mb" => {
+                seen.gateway(flag, number(flag, &value()?)?, Gateway::memory_mb);
+            }
+            "--concurrency" => seen.gateway(flag, number(flag, &value()?)?, Gateway::concurrency),
+            "--max-retry-attempts" => {
+                seen.gateway(flag, number(flag, &value()?)?, Gateway::max_retry_attempts);
+            }
+            "--retry-delay-ms" => {
+                seen.gateway(flag, millis(flag, &value()?)?, Gateway::retry_delay);
+            }
+            "--integration-timeout-ms" => {
+                seen.gateway(flag, millis(flag, &value()?)?, Gateway::integration_timeout);
+            }
+            "--idle-timeout-ms" => {
+                seen.gateway(flag, millis(flag, &value()?)?, Gateway::idle_timeout);
+            }
+            "--max-connection-ms" => {
+                seen.gateway(flag, millis(flag, &value()?)?, Gateway::max_connection);
+            }
             other => return Err(format!("unknown argument '{other}'; see --help")),
         }
     }
@@ -139,7 +198,36 @@ fn number<T: std::str::FromStr>(flag: &str, text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{flag} needs a number, not '{text}'"))
 }
 
+fn millis(flag: &str, text: &str) -> Result<Duration, String> {
+    number(flag, text).map(Duration::from_millis)
+}
+
+/// The words of a command: cut at spaces, except within single or double quotes.
+fn words(command: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for c in command.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    if quote.is_some() { Err("--handler: a quote is not closed".to_owned()) } else { Ok(words) }
+}
+
 impl Seen {
+    fn gateway<T: 'static>(&mut self, flag: &str, value: T, set: fn(Gateway, T) -> Gateway) {
+        self.gateway_flag.get_or_insert_with(|| flag.to_owned());
+        self.gateway.push(Box::new(move |gateway| set(gateway, value)));
+    }
+
     /// What only makes sense together.
     fn apply(self, mut builder: Builder) -> Result<Builder, String> {
         match (self.access_key, self.secret_key) {
@@ -158,6 +246,14 @@ impl Seen {
                 builder = builder.agent(Agent::container(&url).map_err(|e| e.to_string())?);
             }
             (None, Some(pace)) => builder = builder.agent(Agent::demo_paced(pace)),
+            (None, None) => {}
+        }
+        match (self.handler, self.gateway_flag) {
+            (Some(command), _) => {
+                let gateway = Gateway::new(words(&command)?);
+                builder = builder.gateway(self.gateway.into_iter().fold(gateway, |g, set| set(g)));
+            }
+            (None, Some(flag)) => return Err(format!("{flag} needs --handler")),
             (None, None) => {}
         }
         let jwt_parts = !self.audiences.is_empty()
@@ -212,6 +308,16 @@ mod tests {
         assert!(refused("--jwt-client a").contains("--jwt-issuer"));
         assert!(refused("--agent https://x").contains("http://"));
         assert!(refused("--no-auth=1").contains("no value"));
+        assert!(refused("--stage a").contains("--handler"));
+        assert!(refused("--handler a --handler-env b").contains("NAME=VALUE"));
+        assert!(refused("--handler 'a").contains("quote"));
+    }
+
+    #[test]
+    fn commands_are_cut_into_words() {
+        let cut = words("python  'my handler.py' --x=\"a b\" ''").expect("cut");
+        assert_eq!(cut, ["python", "my handler.py", "--x=a b", ""]);
+        assert!(words(" ").expect("cut").is_empty());
     }
 
     #[test]

@@ -9,6 +9,12 @@ pub(crate) fn unix_now(offset: i64) -> i64 {
     i64::try_from(now).unwrap_or(i64::MAX).saturating_add(offset)
 }
 
+/// Milliseconds since the epoch now, by the machine's clock.
+pub(crate) fn unix_now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+    u64::try_from(now).unwrap_or(u64::MAX)
+}
+
 struct Civil {
     year: i64,
     month: i64,
@@ -80,16 +86,54 @@ pub(crate) fn parse_amz_date(text: &str) -> Option<i64> {
     (civil(unix - second).day == day).then_some(unix)
 }
 
+fn month_name(c: &Civil) -> &'static str {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    usize::try_from(c.month - 1).ok().and_then(|m| MONTHS.get(m)).unwrap_or(&"Jan")
+}
+
+/// `15/Jan/2026:12:34:56 +0000`, as in API Gateway's events.
+pub(crate) fn log_date(unix: i64) -> String {
+    let c = civil(unix);
+    format!(
+        "{:02}/{}/{:04}:{:02}:{:02}:{:02} +0000",
+        c.day,
+        month_name(&c),
+        c.year,
+        c.hour,
+        c.minute,
+        c.second
+    )
+}
+
+/// `2026-01-15T12:34:56.789Z`.
+pub(crate) fn iso_date(unix_ms: u64) -> String {
+    let c = civil(i64::try_from(unix_ms / 1_000).unwrap_or(0));
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        c.year,
+        c.month,
+        c.day,
+        c.hour,
+        c.minute,
+        c.second,
+        unix_ms % 1_000
+    )
+}
+
 /// `Thu, 15 Jan 2026 12:34:56 GMT`.
 pub(crate) fn http_date(unix: i64) -> String {
     const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let c = civil(unix);
-    let month = usize::try_from(c.month - 1).ok().and_then(|m| MONTHS.get(m)).unwrap_or(&"Jan");
     format!(
         "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
-        DAYS[c.weekday], c.day, month, c.year, c.hour, c.minute, c.second
+        DAYS[c.weekday],
+        c.day,
+        month_name(&c),
+        c.year,
+        c.hour,
+        c.minute,
+        c.second
     )
 }
 
@@ -102,6 +146,8 @@ mod tests {
         assert_eq!(parse_amz_date("20260115T123456Z"), Some(1_768_480_496));
         assert_eq!(amz_date(1_768_480_496), "20260115T123456Z");
         assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(log_date(1_768_480_496), "15/Jan/2026:12:34:56 +0000");
+        assert_eq!(iso_date(1_768_480_496_789), "2026-01-15T12:34:56.789Z");
         assert_eq!(parse_amz_date("20260231T000000Z"), None);
         assert_eq!(parse_amz_date("20260115T12345"), None);
         assert_eq!(parse_amz_date("2026é115T12345Z"), None);

@@ -5,12 +5,13 @@ use crate::agent::Agent;
 use crate::clock;
 use crate::encoding::{percent_encode, random_bytes};
 use crate::faults::Faults;
+use crate::gateway::{Gateway, Running};
 use crate::journal::Journal;
 use crate::jwt::JwtAuth;
 use crate::session::Sessions;
 use crate::sigv4::Credentials;
 use crate::validate;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use std::{fmt, io};
@@ -168,6 +169,7 @@ pub(crate) struct Config {
     pub(crate) base_path: String,
     pub(crate) clock_offset: i64,
     pub(crate) container_paths: bool,
+    pub(crate) gateway: Option<Gateway>,
 }
 
 impl Default for Config {
@@ -186,6 +188,7 @@ impl Default for Config {
             base_path: String::new(),
             clock_offset: 0,
             container_paths: false,
+            gateway: None,
         }
     }
 }
@@ -201,6 +204,7 @@ pub(crate) struct Shared {
     pub(crate) origins: Vec<String>,
     hosts: Vec<String>,
     pub(crate) container_paths: bool,
+    pub(crate) gateway: Option<Running>,
     pub(crate) faults: Faults,
     pub(crate) journal: Journal,
     pub(crate) clock_offset: AtomicI64,
@@ -224,6 +228,13 @@ impl Shared {
         if !base.is_empty() && (!base.starts_with('/') || base.contains(['?', '#', ' '])) {
             return Err(StartError::Config(format!("the base path '{base}' must look like /path")));
         }
+        let mut origins = config.origins;
+        if config.gateway.as_ref().is_some_and(Gateway::serves_page) {
+            // Its own page may connect to it.
+            origins.extend(hosts.iter().map(|host| format!("http://{host}")));
+        }
+        let gateway =
+            config.gateway.map(|g| Running::new(g, &runtimes[0].config.arn)).transpose()?;
         Ok(Self {
             address,
             base_path: base.to_owned(),
@@ -236,14 +247,27 @@ impl Shared {
                 session_token: config.session_token,
             },
             control_token: hex::encode(random_bytes::<24>()),
-            origins: config.origins,
+            origins,
             hosts,
             container_paths: config.container_paths,
+            gateway,
             faults: Faults::default(),
             journal: Journal::new(),
             clock_offset: AtomicI64::new(config.clock_offset),
             calls: AtomicU64::new(1),
         })
+    }
+
+    /// Scheme, address and port as callers on this machine write them.
+    pub(crate) fn origin(&self) -> String {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address.ip() {
+                IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            });
+        }
+        format!("http://{address}")
     }
 
     pub(crate) fn primary(&self) -> &Served {

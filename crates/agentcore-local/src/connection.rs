@@ -6,6 +6,7 @@ use crate::config::Shared;
 use crate::encoding::{sha256_hex, uuid};
 use crate::error::ServiceError;
 use crate::faults::Fault;
+use crate::gateway;
 use crate::headers::Headers;
 use crate::http1::{self, BadRequest, ChunkDecoder, Framing, MAX_BODY, TOO_LARGE};
 use crate::journal::JournalEvent;
@@ -14,11 +15,12 @@ use crate::validate::REQUEST_ID;
 use crate::wire::{Left, Wire};
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// Why there is no request.
-enum Ended {
+pub(crate) enum Ended {
     /// The client has left; with bytes of an unfinished request or without.
     Left,
     /// The connection was idle for as long as a fault said.
@@ -50,7 +52,7 @@ impl Drop for Closing<'_> {
     }
 }
 
-pub(crate) async fn run(shared: &Shared, stream: TcpStream, peer: SocketAddr, number: u64) {
+pub(crate) async fn run(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, number: u64) {
     let place = Place { journal: &shared.journal, connection: number, call: 0 };
     place.note(JournalEvent::ConnectionOpened { peer: peer.to_string() });
     let mut closing = Closing { place, requests: 0 };
@@ -74,6 +76,11 @@ pub(crate) async fn run(shared: &Shared, stream: TcpStream, peer: SocketAddr, nu
             }
         };
         closing.requests += 1;
+        if let Some(running) = &shared.gateway
+            && gateway::asks_for_socket(shared, &request)
+        {
+            return gateway::run_socket(shared, running, wire, peer, number, request).await;
+        }
         let (next, may_idle) = service::serve(shared, &mut wire, number, request).await;
         idle = may_idle;
         match next {
@@ -89,7 +96,7 @@ pub(crate) async fn run(shared: &Shared, stream: TcpStream, peer: SocketAddr, nu
 }
 
 /// Reads one whole request. An unfinished one stays in the inbox, so that it can be told from none.
-async fn read(wire: &mut Wire, idle: Option<Duration>) -> Result<Request, Ended> {
+pub(crate) async fn read(wire: &mut Wire, idle: Option<Duration>) -> Result<Request, Ended> {
     if wire.inbox.is_empty() {
         match idle {
             None => wire.fill().await?,
@@ -162,6 +169,16 @@ async fn refuse(shared: &Shared, wire: &mut Wire, place: Place<'_>, bad: BadRequ
         error.status = status;
         error
     };
+    answer_error(shared, wire, place, error).await;
+}
+
+/// Writes an error as the last thing on a connection.
+pub(crate) async fn answer_error(
+    shared: &Shared,
+    wire: &mut Wire,
+    place: Place<'_>,
+    error: ServiceError,
+) {
     let body = Bytes::from(error.body.to_string());
     let request_id = uuid();
     let headers = Headers::from_iter([

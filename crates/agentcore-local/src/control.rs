@@ -5,10 +5,13 @@ use crate::faults::Fault;
 use crate::service::Request;
 use crate::sigv4::split_target;
 use crate::{encoding, journal};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Performs one control request; gives status and JSON body.
-pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> (u16, Value) {
+pub(crate) fn answer(shared: &Arc<Shared>, request: &Request, path: &str) -> (u16, Value) {
     match (request.method.as_str(), path) {
         ("GET", "journal") => {
             let query = encoding::query_pairs(split_target(&request.target).1);
@@ -39,6 +42,11 @@ pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> (u16, Va
                 .collect();
             (200, json!({ "sessions": all }))
         }
+        ("GET", "sockets") => {
+            let ids = shared.gateway.as_ref().map(|g| g.sockets()).unwrap_or_default();
+            (200, json!({ "sockets": ids }))
+        }
+        ("POST", "redeliver") => redeliver(shared, &request.body),
         ("POST", "token") => mint(shared, &request.body),
         _ => (404, json!({ "message": "No control has this method and path" })),
     }
@@ -56,6 +64,30 @@ fn push_faults(shared: &Shared, body: &[u8]) -> (u16, Value) {
             (200, json!({ "queued": queued }))
         }
         Err(error) => (400, json!({ "message": format!("Not a fault: {error}") })),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Redelivery {
+    #[serde(default)]
+    request_id: Option<String>,
+    #[serde(default)]
+    delay_ms: u64,
+}
+
+fn redeliver(shared: &Arc<Shared>, body: &[u8]) -> (u16, Value) {
+    let body = if body.is_empty() { b"{}" } else { body };
+    let wanted: Redelivery = match serde_json::from_slice(body) {
+        Ok(wanted) => wanted,
+        Err(error) => return (400, json!({ "message": format!("Not a redelivery: {error}") })),
+    };
+    let after = Duration::from_millis(wanted.delay_ms);
+    let gateway = shared.gateway.as_ref();
+    if gateway.is_some_and(|g| g.redeliver(shared, wanted.request_id.as_deref(), after)) {
+        (200, json!({}))
+    } else {
+        (404, json!({ "message": "There is no such event" }))
     }
 }
 

@@ -131,15 +131,74 @@ pub enum JournalEvent {
         /// Body bytes written before.
         bytes: u64,
     },
+    /// The gateway opened a WebSocket: the function said yes to `$connect`.
+    SocketOpened {
+        /// Its id for `@connections`.
+        connection_id: String,
+    },
+    /// The gateway refused a handshake.
+    SocketRefused {
+        /// The status that was answered.
+        status: u16,
+    },
+    /// A message came from a client.
+    SocketMessage {
+        /// The socket it came on.
+        connection_id: String,
+        /// Its id.
+        message_id: String,
+        /// The route that was selected for it.
+        route: String,
+        /// Its size.
+        bytes: u64,
+        /// The message if it is short text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body_text: Option<String>,
+    },
+    /// What was posted to `@connections` was written to its socket.
+    SocketPosted {
+        /// The socket.
+        connection_id: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A WebSocket is gone, whoever ended it.
+    SocketClosed {
+        /// The socket.
+        connection_id: String,
+        /// The status code of the `$disconnect` event; 1006 when the connection broke.
+        code: u16,
+        /// Its reason.
+        reason: String,
+    },
+    /// A run of the function began.
+    FunctionStarted {
+        /// Its request id; an event that is delivered again keeps it.
+        request_id: String,
+        /// A route, `event` or `request_response`.
+        trigger: String,
+    },
+    /// A run of the function ended.
+    FunctionEnded {
+        /// Its request id.
+        request_id: String,
+        /// `ok`, `error` (the handler's), `timeout` or `crash`.
+        outcome: String,
+        /// How long it took, a new process included.
+        ms: u64,
+    },
 }
 
 impl JournalEvent {
-    /// Whether this is the request of an invocation.
+    /// Whether this is the request of an invocation of an agent.
     pub fn is_invocation(&self) -> bool {
         match self {
             Self::Request { method, target, .. } => {
+                let path = target.split('?').next().unwrap_or_default();
+                // Lambda's Invoke ends like that, too.
                 method == "POST"
-                    && target.split('?').next().is_some_and(|p| p.ends_with("/invocations"))
+                    && path.ends_with("/invocations")
+                    && !path.starts_with("/2015-03-31/functions/")
             }
             _ => false,
         }
@@ -250,7 +309,6 @@ pub(crate) fn request(
     body: &[u8],
     body_sha256: &str,
 ) -> JournalEvent {
-    let text = (body.len() <= BODY_TEXT).then(|| std::str::from_utf8(body).ok()).flatten();
     JournalEvent::Request {
         method: method.to_owned(),
         target: redact_target(target),
@@ -258,8 +316,14 @@ pub(crate) fn request(
         session_id: session_id.map(str::to_owned),
         body_bytes: body.len() as u64,
         body_sha256: body_sha256.to_owned(),
-        body_text: text.filter(|t| !t.is_empty()).map(str::to_owned),
+        body_text: short_text(body),
     }
+}
+
+/// The body, if it is text and short enough to be kept.
+pub(crate) fn short_text(body: &[u8]) -> Option<String> {
+    let short = (1..=BODY_TEXT).contains(&body.len());
+    short.then(|| std::str::from_utf8(body).ok()).flatten().map(str::to_owned)
 }
 
 fn is_secret(name: &str) -> bool {

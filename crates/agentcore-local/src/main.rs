@@ -60,6 +60,11 @@ fn start_line(plane: &LocalDataPlane) -> Value {
         line["secret_key"] = json!(plane.secret_key());
         line["session_token"] = json!(plane.session_token());
     }
+    if let Some(Value::Object(gateway)) = plane.describe_gateway() {
+        for (name, value) in gateway {
+            line[name] = value;
+        }
+    }
     line
 }
 

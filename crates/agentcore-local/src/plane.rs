@@ -6,6 +6,7 @@ use crate::agent::Agent;
 use crate::config::{Auth, Config, Runtime, Shared, StartError};
 use crate::connection;
 use crate::faults::Faults;
+use crate::gateway::Gateway;
 use crate::journal::JournalEntry;
 use crate::jwt::JwtAuth;
 use serde_json::Value;
@@ -139,6 +140,12 @@ impl Builder {
         self
     }
 
+    /// Puts a WebSocket API with a function behind it in front of the agents.
+    pub fn gateway(mut self, gateway: Gateway) -> Self {
+        self.config.gateway = Some(gateway);
+        self
+    }
+
     fn bind(self) -> Result<(Arc<Shared>, std::net::TcpListener), StartError> {
         let host = if self.config.host == "localhost" { "127.0.0.1" } else { &self.config.host };
         let ip: IpAddr = host.trim_matches(['[', ']']).parse().map_err(|_| {
@@ -194,6 +201,10 @@ impl Builder {
 
 /// Accepts until it is told to stop; all connections end with it.
 async fn accept(shared: Arc<Shared>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+    let _ending = Ending(Arc::clone(&shared));
+    if let Some(gateway) = &shared.gateway {
+        gateway.begin(tokio::runtime::Handle::current());
+    }
     let mut connections = JoinSet::new();
     let mut number = 0;
     loop {
@@ -211,6 +222,17 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, mut stopped: watch::
                 // Out of descriptors, most likely: others have to close first.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
+        }
+    }
+}
+
+/// Ends the processes of the function, however serving ends.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(gateway) = &self.0.gateway {
+            gateway.close();
         }
     }
 }
@@ -248,14 +270,7 @@ impl LocalDataPlane {
 
     /// What goes in front of the operation paths, without a slash at the end.
     pub fn base_url(&self) -> String {
-        let mut address = self.shared.address;
-        if address.ip().is_unspecified() {
-            address.set_ip(match address.ip() {
-                IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-                IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-            });
-        }
-        format!("http://{address}{}", self.shared.base_path)
+        format!("{}{}", self.shared.origin(), self.shared.base_path)
     }
 
     /// The ARN of the (first) runtime.
@@ -348,6 +363,38 @@ impl LocalDataPlane {
         timeout: Duration,
     ) -> Option<JournalEntry> {
         self.shared.journal.wait_blocking(wanted, timeout)
+    }
+
+    /// Where clients of the gateway connect, if there is a gateway.
+    pub fn websocket_url(&self) -> Option<String> {
+        self.shared.gateway.as_ref().map(|g| g.websocket_url(&self.shared))
+    }
+
+    /// Where the gateway's page is, if there is one.
+    pub fn page_url(&self) -> Option<String> {
+        self.shared.gateway.as_ref().and_then(|g| g.page_url(&self.shared))
+    }
+
+    /// The ARN of the function behind the gateway.
+    pub fn function_arn(&self) -> Option<&str> {
+        self.shared.gateway.as_ref().map(|g| g.function_arn())
+    }
+
+    /// The connection ids of the gateway's open sockets.
+    pub fn sockets(&self) -> Vec<String> {
+        self.shared.gateway.as_ref().map(|g| g.sockets()).unwrap_or_default()
+    }
+
+    /// Delivers an asynchronous event of the function once more, as Lambda now and then does: the
+    /// one with that request id, or the latest. Says whether there was one.
+    pub fn redeliver_event(&self, request_id: Option<&str>, after: Duration) -> bool {
+        let gateway = self.shared.gateway.as_ref();
+        gateway.is_some_and(|g| g.redeliver(&self.shared, request_id, after))
+    }
+
+    /// What the start line of the program says of the gateway.
+    pub fn describe_gateway(&self) -> Option<Value> {
+        self.shared.gateway.as_ref().map(|g| g.describe(&self.shared))
     }
 
     /// Stops a session of the (first) runtime from outside, as the idle limit would.

@@ -2,6 +2,7 @@
 //! since the label of a runtime holds `%2F`.
 
 use crate::encoding::percent_decode;
+use crate::gateway;
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) enum Route {
     Container,
     /// Below `/_local/`.
     Control(String),
+    /// For the gateway in front of a function.
+    Gateway(gateway::Route),
     /// Part of the protocol, but not of this version.
     NotServed(&'static str),
     /// Right path, wrong method.

@@ -7,6 +7,7 @@ use crate::config::{Auth, Served, Shared};
 use crate::encoding::{query_pairs, uuid};
 use crate::error::ServiceError;
 use crate::faults::Fault;
+use crate::gateway;
 use crate::headers::Headers;
 use crate::journal::{self, JournalEvent};
 use crate::router::{Route, route};
@@ -17,6 +18,7 @@ use crate::wire::Wire;
 use crate::{clock, control};
 use bytes::Bytes;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -33,20 +35,20 @@ pub(crate) struct Request {
 }
 
 /// One call on its way through.
-struct Call<'a> {
-    shared: &'a Shared,
+pub(crate) struct Call<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
     place: Place<'a>,
-    request: &'a Request,
+    pub(crate) request: &'a Request,
     route: Route,
     query: Vec<(String, String)>,
-    request_id: String,
+    pub(crate) request_id: String,
     fault: Fault,
     /// An allowed origin that asks, for the CORS headers.
     origin: Option<String>,
 }
 
 /// How an operation goes on: an error to answer, or an answer that is over already.
-enum Stop {
+pub(crate) enum Stop {
     Error(ServiceError),
     Over(Next),
 }
@@ -65,7 +67,7 @@ impl From<Next> for Stop {
 
 /// Answers one request. Says what becomes of the connection, and how long it may stay idle.
 pub(crate) async fn serve(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     wire: &mut Wire,
     connection: u64,
     request: Request,
@@ -85,10 +87,14 @@ pub(crate) async fn serve(
     // With a base path only what lies below it is served, but control stays where it is.
     let inner = path.strip_prefix(shared.base_path.as_str()).unwrap_or_default();
     let to = if path.starts_with("/_local/") { path } else { inner };
-    let route = route(&request.method, to);
+    let of_gateway = shared.gateway.as_ref().and_then(|g| g.route(&request.method, path));
+    let route = of_gateway.map_or_else(|| route(&request.method, to), Route::Gateway);
     let guarded = guard(shared, &request, &route);
-    let is_operation =
-        matches!(route, Route::Invoke(_) | Route::Stop(_) | Route::Container | Route::NotServed(_));
+    let is_operation = match &route {
+        Route::Invoke(_) | Route::Stop(_) | Route::Container | Route::NotServed(_) => true,
+        Route::Gateway(route) => route.is_operation(),
+        _ => false,
+    };
     let taken = (is_operation && guarded.is_ok())
         .then(|| shared.faults.take(&request.target, session.as_deref()))
         .flatten();
@@ -131,7 +137,7 @@ fn session_header(request: &Request) -> Option<String> {
 
 /// Keeps web pages and rebound names away from a server that runs on a developer's machine.
 /// Gives the allowed origin that asks, if one does.
-fn guard(
+pub(crate) fn guard(
     shared: &Shared,
     request: &Request,
     route: &Route,
@@ -173,6 +179,11 @@ impl Call<'_> {
                 let (status, body) = control::answer(self.shared, self.request, path);
                 Ok(self.json(answer, status, &body, None).await?)
             }
+            Route::Gateway(route) => match &self.shared.gateway {
+                Some(running) => gateway::serve(self, running, route, answer).await,
+                // Only a gateway routes to it.
+                None => Err(ServiceError::not_served("a gateway").into()),
+            },
             Route::NotServed(what) => {
                 self.strike(answer).await?;
                 Err(ServiceError::not_served(what).into())
@@ -195,7 +206,7 @@ impl Call<'_> {
     // ---- answers ----
 
     /// The head with everything that each answer carries; what `own` names counts before the rest.
-    fn head(
+    pub(crate) fn head(
         &self,
         status: u16,
         own: Headers,
@@ -250,7 +261,7 @@ impl Call<'_> {
         }
     }
 
-    async fn json(
+    pub(crate) async fn json(
         &self,
         answer: &mut Answer<'_>,
         status: u16,
@@ -309,7 +320,25 @@ impl Call<'_> {
         let found = self.find(label);
         let runtime = *found.as_ref().unwrap_or(&self.shared.primary());
         let claim = sigv4::claim(&self.request.target, &self.request.headers);
-        let verdict = self.authorise(runtime, claim);
+        self.judged(claim, self.authorise(runtime, claim))?;
+        found
+    }
+
+    /// Whether the request is signed for that service; with `--no-auth` nobody is asked.
+    pub(crate) fn admit_signature(&self, service: &str) -> Result<(), ServiceError> {
+        let primary = self.shared.primary();
+        let claim = sigv4::claim(&self.request.target, &self.request.headers);
+        self.judged(
+            claim,
+            match primary.config.auth {
+                Auth::Open => Ok(()),
+                _ => self.check_signature(&primary.region, service),
+            },
+        )
+    }
+
+    /// Tells the journal what became of it.
+    fn judged(&self, claim: Claim, verdict: Result<(), ServiceError>) -> Result<(), ServiceError> {
         let name = match claim {
             Claim::None => "none",
             Claim::Header => "sigv4",
@@ -322,24 +351,28 @@ impl Call<'_> {
             accepted: verdict.is_ok(),
             code: verdict.as_ref().err().map(|e| e.code.clone()),
         });
-        verdict?;
-        found
+        verdict
+    }
+
+    fn check_signature(&self, region: &str, service: &str) -> Result<(), ServiceError> {
+        let now = self.shared.now(self.fault.date_offset_s.unwrap_or(0));
+        sigv4::verify(
+            &Signed {
+                method: &self.request.method,
+                target: &self.request.target,
+                headers: &self.request.headers,
+                body_sha256: &self.request.body_sha256,
+            },
+            &self.shared.credentials,
+            &Scope { region, service, now },
+        )
     }
 
     fn authorise(&self, runtime: &Served, claim: Claim) -> Result<(), ServiceError> {
         let now = self.shared.now(self.fault.date_offset_s.unwrap_or(0));
         match (&runtime.config.auth, claim) {
             (Auth::Open, _) => Ok(()),
-            (Auth::SigV4, _) => sigv4::verify(
-                &Signed {
-                    method: &self.request.method,
-                    target: &self.request.target,
-                    headers: &self.request.headers,
-                    body_sha256: &self.request.body_sha256,
-                },
-                &self.shared.credentials,
-                &Scope { region: &runtime.region, service: "bedrock-agentcore", now },
-            ),
+            (Auth::SigV4, _) => self.check_signature(&runtime.region, "bedrock-agentcore"),
             (Auth::Jwt(_), Claim::Header | Claim::Presigned) => {
                 Err(ServiceError::method_mismatch())
             }
@@ -355,7 +388,7 @@ impl Call<'_> {
     // ---- faults before the agent ----
 
     /// What the fault does in place of an answer, or before it.
-    async fn strike(&self, answer: &mut Answer<'_>) -> Result<(), Stop> {
+    pub(crate) async fn strike(&self, answer: &mut Answer<'_>) -> Result<(), Stop> {
         let fault = &self.fault;
         if fault.never_answer {
             answer.wire.left().await;

@@ -29,6 +29,11 @@ impl Wire {
         Self { stream, inbox: Vec::new(), scratch: vec![0; 64 * 1024].into(), split: false }
     }
 
+    /// The socket and what was read from it but not used yet, for another protocol.
+    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.inbox)
+    }
+
     /// Reads what is there into the inbox; `false` when nothing is.
     fn read_now(&mut self) -> Result<bool, Left> {
         match self.stream.try_read(&mut self.scratch) {

@@ -8,12 +8,16 @@ import {
   type ClientOptions,
   type Delivery,
   type ErrorKind,
+  errorResponse,
   InvokeResponse,
   RequestTimeoutError,
   RuntimeArn,
+  readJson,
   SessionId,
   type StreamEnd,
 } from "agentcore-client";
+import { toUIMessageStream, toUIMessageStreamResponse } from "agentcore-client/ai-sdk";
+import { type FunctionUrlEvent, streamHandler } from "agentcore-client/lambda";
 import { type JournalEntry, LocalDataPlane } from "agentcore-client/testing";
 
 interface Prompt {
@@ -59,7 +63,7 @@ export async function use(signal: AbortSignal, prompt: Prompt): Promise<string> 
   }
   for await (const delta of stream.textDeltas()) delta.toUpperCase();
   const end: StreamEnd | undefined = stream.end;
-  const response: Response = stream.toResponse({ status: 201 });
+  const response: Response = stream.toResponse({ status: 201 }, { heartbeat: 15_000 });
   const body: ReadableStream<Uint8Array> = stream.toReadableStream();
   const texts: ReadableStream<string> = stream.toTextStream();
   const stopping: Promise<void> = client.stopSession(reply.sessionId, { retry: "never" });
@@ -104,3 +108,31 @@ export async function use(signal: AbortSignal, prompt: Prompt): Promise<string> 
   const entry: JournalEntry = await plane.waitFor(({ kind }) => kind === "disconnect");
   return `${text} ${unknownValue} ${bytes} ${end} ${response} ${body} ${texts} ${credentials} ${entry} ${made}`;
 }
+
+interface IamEvent extends FunctionUrlEvent {
+  requestContext: FunctionUrlEvent["requestContext"] & { authorizer: { iam: { userId: string } } };
+}
+
+export const handler = streamHandler(
+  async (
+    request,
+    {
+      event,
+      timeouts,
+      signal,
+    }: { event: IamEvent; timeouts: { deadline: number }; signal: AbortSignal },
+  ) => {
+    const { prompt } = await readJson<Prompt>(request, { limit: 1000 });
+    const client = new AgentCoreClient();
+    const stream = await client.stream(prompt, {
+      sessionId: event.requestContext.authorizer.iam.userId,
+      timeouts,
+      signal,
+    });
+    if (prompt === "")
+      return toUIMessageStreamResponse(stream, { heartbeat: 1, toPart: (one) => one.text });
+    const parts: ReadableStream<{ type: string }> = toUIMessageStream(stream);
+    return prompt === "x" ? stream : errorResponse(parts, { status: 500 });
+  },
+  { heartbeat: 15_000, margin: 500 },
+);

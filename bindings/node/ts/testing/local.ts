@@ -368,11 +368,10 @@ export interface LocalCredentials {
 }
 
 function isInvocation(entry: JournalEntry): boolean {
-  return (
-    entry.kind === "request" &&
-    entry["method"] === "POST" &&
-    String(entry["target"]).split("?", 1)[0]?.endsWith("/invocations") === true
-  );
+  if (entry.kind !== "request" || entry["method"] !== "POST") return false;
+  const path = String(entry["target"]).split("?", 1)[0] ?? "";
+  // Lambda's Invoke ends like that, too.
+  return path.endsWith("/invocations") && !path.startsWith("/2015-03-31/functions/");
 }
 
 function snake(name: string): string {

@@ -422,7 +422,9 @@ def _is_invocation(entry: JournalEntry) -> bool:
     if entry["kind"] != "request" or entry["method"] != "POST":
         return False
     target: str = entry["target"]
-    return target.split("?", 1)[0].endswith("/invocations")
+    path = target.split("?", 1)[0]
+    # Lambda's Invoke ends like that, too.
+    return path.endswith("/invocations") and not path.startswith("/2015-03-31/functions/")
 
 
 def _find(given: str | PathLike[str] | None) -> str:

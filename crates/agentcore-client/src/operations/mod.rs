@@ -25,7 +25,7 @@ use crate::protocol::service_error::{self, AuthKind};
 use crate::protocol::session::SessionId;
 use crate::protocol::text::TextFormat;
 use crate::retry::{AttemptLoop, Budget, RetryPolicy, Rules, Step};
-use crate::transport::{Body, HttpService, SendError, SendLimits};
+use crate::transport::{Body, HttpService, SendError, SendLimits, ThroughProxy};
 
 /// An error answer is read this far, and no longer than this.
 const ERROR_BODY: usize = 64 << 10;
@@ -298,7 +298,12 @@ impl Core {
                     "Check the region, the network's way there (NAT, VPC endpoint, security group), the proxy and the CA bundle"
                 };
                 let why = innermost(cause.as_ref());
-                let message = format!("no connection to {host}: {why}; nothing was sent. {advice}");
+                let way = match cause.downcast_ref::<ThroughProxy>() {
+                    Some(through) => format!(" through the proxy {}", through.proxy),
+                    None => String::new(),
+                };
+                let message =
+                    format!("no connection to {host}{way}: {why}; nothing was sent. {advice}");
                 Error::new(ErrorKind::Connect, Delivery::NotSent, message).with_source(cause)
             }
             SendError::Timeout { limit, sent } => {

@@ -1,6 +1,8 @@
-//! The way of an answer to a browser: an API Gateway WebSocket API in front of a
-//! Lambda function in front of the agent. An application of the client, so it
-//! stands behind everything else.
+//! Answers passed on to somebody else: as server-sent events, or through an API
+//! Gateway WebSocket API and its Lambda function. Applications of the client.
+
+pub(crate) mod public_error;
+pub(crate) mod sse;
 
 mod event;
 mod frames;

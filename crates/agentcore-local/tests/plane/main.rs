@@ -7,5 +7,7 @@ mod access;
 mod agents;
 mod binary;
 mod faults;
+mod function;
+mod gateway;
 mod sessions;
 mod support;

@@ -75,12 +75,27 @@ impl Call {
         self.signed_with(plane, plane.access_key(), plane.secret_key(), plane.session_token())
     }
 
+    /// Signed for another service than the data plane's.
+    pub(crate) fn signed_for(self, plane: &LocalDataPlane, service: &str) -> Self {
+        let keys = (plane.access_key(), plane.secret_key(), plane.session_token());
+        self.signed_as(plane, service, keys)
+    }
+
     pub(crate) fn signed_with(
         self,
         plane: &LocalDataPlane,
         access: &str,
         secret: &str,
         token: Option<&str>,
+    ) -> Self {
+        self.signed_as(plane, "bedrock-agentcore", (access, secret, token))
+    }
+
+    fn signed_as(
+        self,
+        plane: &LocalDataPlane,
+        service: &str,
+        (access, secret, token): (&str, &str, Option<&str>),
     ) -> Self {
         let mut call = self.header("X-Amz-Date", DATE);
         if let Some(token) = token {
@@ -98,11 +113,11 @@ impl Call {
         let canonical = format!(
             "{}\n{}\n{query}\n{lines}\n{}\n{}",
             call.method,
-            path.replace('%', "%25"),
+            path.replace('%', "%25").replace('@', "%40").replace('=', "%3D").replace(':', "%3A"),
             names.join(";"),
             hex::encode(Sha256::digest(&call.body))
         );
-        let scope = format!("{}/{}/bedrock-agentcore/aws4_request", &DATE[..8], plane.region());
+        let scope = format!("{}/{}/{service}/aws4_request", &DATE[..8], plane.region());
         let hash = hex::encode(Sha256::digest(canonical));
         let to_sign = format!("AWS4-HMAC-SHA256\n{DATE}\n{scope}\n{hash}");
         let key =

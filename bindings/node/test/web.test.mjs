@@ -1,0 +1,101 @@
+// What a browser is told of an error, and how a request's body is read.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  AgentCoreClient,
+  AgentError,
+  ConnectError,
+  errorResponse,
+  readJson,
+} from "agentcore-client";
+import { clientOf, failure, localDataPlane } from "./support.mjs";
+
+const plane = await localDataPlane();
+const client = clientOf(plane);
+const tokens = await localDataPlane({ bearer: true });
+
+async function told(error, init) {
+  const response = errorResponse(error, init);
+  assert.equal(response.headers.get("content-type"), "application/json");
+  assert.equal(response.headers.get("cache-control"), "no-store");
+  const text = await response.text();
+  for (const secret of [plane.accessKey, "123456789012", "127.0.0.1", error.sessionId, "arn:"]) {
+    if (secret !== undefined) assert.ok(!text.includes(secret), text);
+  }
+  return { status: response.status, response, ...JSON.parse(text).error };
+}
+
+test("the service's refusals", async () => {
+  for (const [status, code, expected] of [
+    [400, "ValidationException", 400],
+    [403, "AccessDeniedException", 403],
+    [404, "ResourceNotFoundException", 502],
+    [429, "ThrottlingException", 429],
+    [500, "InternalServerException", 502],
+    [402, "ServiceQuotaExceededException", 502],
+  ]) {
+    await plane.addFault({
+      status,
+      code,
+      message: "arn:aws:secret",
+      headers: { "retry-after": "2" },
+    });
+    const error = await failure(client.invoke("hi", { retry: "never" }));
+    const { status: is, code: kind, serviceCode, message, response } = await told(error);
+    assert.deepEqual([is, kind, serviceCode], [expected, "SERVICE", code]);
+    assert.match(message, /^[A-Z].*\.$/);
+    if (status === 429) assert.equal(response.headers.get("retry-after"), "2");
+  }
+});
+
+test("an expired token, and a runtime that takes the other kind", async () => {
+  const { bearerToken: _, ...options } = tokens.clientOptions();
+  const expired = await tokens.mintToken({ exp: 1 });
+  const fixed = () => new AgentCoreClient({ ...options, bearerToken: expired });
+  assert.throws(fixed, (error) => errorResponse(error).status === 401);
+  // One that the client cannot look into, and the service refuses.
+  const late = await failure(clientOf(tokens, { bearerToken: "opaque" }).invoke("hi"));
+  assert.equal((await told(late)).status, 401);
+  const credentials = { accessKeyId: "AKIAIOSFODNN7EXAMPLE", secretAccessKey: "secret" };
+  const signing = new AgentCoreClient({ ...options, credentials });
+  const refused = await told(await failure(signing.invoke("hi")));
+  signing.close();
+  assert.equal(refused.status, 403);
+  assert.equal(refused.delivery, "rejected");
+});
+
+test("the agent's failures, and what is no error of ours", async () => {
+  await client.invoke({ mode: "json" });
+  const before = await failure(client.invoke({ mode: "error_before", message: "secret" }));
+  assert.ok(before instanceof AgentError);
+  assert.deepEqual([(await told(before)).status, (await told(before)).code], [502, "AGENT"]);
+  assert.deepEqual((await told(new ConnectError("127.0.0.1"))).status, 503);
+  const other = await told(new Error("a secret"));
+  assert.deepEqual(
+    { code: other.code, status: other.status, message: other.message },
+    { code: "INTERNAL", status: 500, message: "The server failed." },
+  );
+  assert.equal((await told(new Error("x"), { status: 418 })).status, 418);
+});
+
+test("a body is read as JSON, up to a limit", async () => {
+  const request = (body) => new Request("http://x/", { method: "POST", body });
+  assert.deepEqual(await readJson(request('{"a": "ä"}')), { a: "ä" });
+  for (const body of ["", "no JSON", '{"a": ', Buffer.from([0x22, 0xff, 0x22])]) {
+    const error = await failure(readJson(request(body)));
+    assert.deepEqual([error.code, error.field], ["INVALID_INPUT", "body"]);
+    assert.equal((await told(error)).status, 400);
+  }
+  let pulled = 0;
+  const endless = new ReadableStream({
+    pull(controller) {
+      pulled += 1;
+      controller.enqueue(Buffer.alloc(1000, "1"));
+    },
+  });
+  const big = new Request("http://x/", { method: "POST", body: endless, duplex: "half" });
+  const error = await failure(readJson(big, { limit: 10_000 }));
+  assert.equal((await told(error)).status, 413);
+  assert.ok(pulled < 20, `${pulled} thousand bytes were taken`);
+  assert.deepEqual(await readJson(request("1"), { limit: 1 }), 1);
+});
