@@ -32,8 +32,16 @@ BINDING_CRATES := crates/agentcore-local/Cargo.toml $(BINDING)/Cargo.toml
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # maturin finds zig through the python3 of PATH.
 MATURIN := env -u CONDA_PREFIX VIRTUAL_ENV=$(abspath $(BINDING)/.venv) PATH="$(dir $(BINDING_PYTHON)):$$PATH" maturin
-# On Linux, zig links against the glibc of manylinux2014, however new this machine is.
-WHEEL_FLAGS := $(if $(filter Linux,$(shell uname -s)),--zig --compatibility manylinux2014)
+# On Linux, zig links what is released against the glibc of manylinux2014, however new this machine
+# is. With the linker named here, the wheels and the npm packages share one build of agentcore-local.
+ifeq ($(shell uname -s),Linux)
+RELEASE_TARGET := $(shell uname -m)-unknown-linux-gnu
+RELEASE_ENV := env CC_$(subst -,_,$(RELEASE_TARGET))=$(abspath bindings/zigcc.sh) \
+  CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_LINKER=$(abspath bindings/zigcc.sh)
+WHEEL_FLAGS := --zig --compatibility manylinux2014
+endif
+RELEASE_BUILD := $(RELEASE_ENV) $(CARGO) build --locked --release $(if $(RELEASE_TARGET),--target $(RELEASE_TARGET))
+RELEASE_DIR := $(TARGET_DIR)/$(if $(RELEASE_TARGET),$(RELEASE_TARGET)/)release
 
 # The Node package: what builds, checks and tests it is in its node_modules.
 NODE_BINDING := bindings/node
@@ -104,7 +112,7 @@ $(BROWSER_READY): $(BROWSER)/package-lock.json
 	@touch $@
 
 .PHONY: check
-check: fmt-check lint policy docs-check fuzz test wheel-test ## everything that CI checks
+check: fmt-check lint policy docs-check fuzz test wheel-test npm-test ## everything that CI checks
 
 .PHONY: fmt
 fmt: $(RUFF_READY) $(NODE_READY) ## format Rust, Python and TypeScript
@@ -169,13 +177,10 @@ $(BENCH_PYTHON_READY): benches/python/requirements.txt
 
 # Here, too: packed as it is released, and installed.
 .PHONY: bench-node
-bench-node: $(NODE_READY) $(BENCH_NODE_READY) ## the npm package beside raw hyper and the AWS SDK for JavaScript; ARGS=--quick
+bench-node: npm $(BENCH_NODE_READY) ## the npm package beside raw hyper and the AWS SDK for JavaScript; ARGS=--quick
 	$(CARGO) build --locked --release -p agentcore-benches --bins
-	cd $(NODE_BINDING) && $(NPM) run --silent build && file=$$($(NPM) run --silent addon -- --release) && \
-	  platform=$${file##*/agentcore-client.} && \
-	  node scripts/pack.mjs $(abspath $(BENCH_NODE))/npm $${platform%.node}=$$file
-	cd $(BENCH_NODE)/npm && $(NPM) pack --silent ./*/ >/dev/null && \
-	  cd .. && $(NPM) install --silent --no-save --no-audit --no-fund --offline ./npm/*.tgz
+	cd $(BENCH_NODE) && $(NPM) install --silent --no-save --no-audit --no-fund --offline \
+	  $$(ls $(abspath $(NODE_BINDING))/npm/agentcore-client-*.tgz | grep -v local)
 	$(PYTHON) benches/run.py node $(ARGS)
 
 $(BENCH_NODE_READY): $(BENCH_NODE)/package-lock.json
@@ -211,7 +216,7 @@ python-build: $(BINDING_READY) ## the Python package, editable, and the local da
 wheel: $(BINDING_READY) ## dist/*.whl of both Python distributions, as they are released
 	rm -rf dist
 	for manifest in $(BINDING_CRATES); do \
-	  $(MATURIN) build --release --locked $(WHEEL_FLAGS) -i $(BINDING_PYTHON) -m $$manifest -o dist; \
+	  $(RELEASE_ENV) $(MATURIN) build --release --locked $(WHEEL_FLAGS) -i $(BINDING_PYTHON) -m $$manifest -o dist; \
 	done
 
 .PHONY: wheel-test
@@ -223,16 +228,19 @@ addon: $(NODE_READY) ## the Node package: native module and TypeScript, and the 
 	$(CARGO) build --locked -p agentcore-local
 	cd $(NODE_BINDING) && $(NPM) run --silent addon && $(NPM) run --silent build
 
-# For this machine's own C library; the release workflow links against older ones. Two builds with
-# whole-program optimisation take minutes, so that the workflow does this and `check` does not.
+.PHONY: npm
+npm: $(BINDING_READY) $(NODE_READY) ## bindings/node/npm/*.tgz for this platform, as they are released
+	$(RELEASE_BUILD) -p agentcore-client-node
+	$(RELEASE_BUILD) -p agentcore-local --bin agentcore-local
+	$(if $(RELEASE_TARGET),$(BINDING_PYTHON) $(BINDING)/tests/wheel/glibc.py \
+	  $(RELEASE_DIR)/libagentcore_client_node.so $(RELEASE_DIR)/agentcore-local)
+	cd $(NODE_BINDING) && $(NPM) run --silent build && node scripts/pack.mjs npm \
+	  module=$$(ls $(RELEASE_DIR)/*agentcore_client_node.{so,dylib} 2>/dev/null || true) \
+	  program=$(RELEASE_DIR)/agentcore-local
+
 .PHONY: npm-test
-npm-test: addon ## the npm packages of this platform, as they are released, checked and tried in a fresh project
-	$(CARGO) build --locked --release -p agentcore-client-node -p agentcore-local
-	cd $(NODE_BINDING) && module=$$(ls agentcore-client.*.node | sed 's/^agentcore-client\.//; s/\.node$$//') && \
-	  library=$$(ls $(TARGET_DIR)/release/*agentcore_client_node.{so,dylib} 2>/dev/null || true) && \
-	  program=local-$$(node -p 'process.platform + "-" + process.arch') && \
-	  node scripts/pack.mjs npm $$module=$$library $$program=$(TARGET_DIR)/release/agentcore-local && \
-	  node scripts/lint-packages.mjs npm && node scripts/try.mjs npm
+npm-test: npm ## these packages: their form and their size, and that they work in a fresh project
+	cd $(NODE_BINDING) && node scripts/lint-packages.mjs npm && node scripts/try.mjs npm
 
 $(NODE_READY): $(NODE_BINDING)/package-lock.json
 	cd $(NODE_BINDING) && $(NPM) ci --silent --no-audit --no-fund
@@ -255,7 +263,7 @@ $(RUFF_READY):
 .PHONY: clean
 clean: ## remove everything that was built or installed here
 	$(CARGO) clean
-	rm -rf .venv $(INTEROP) $(BENCH_PYTHON) $(BENCH_NODE)/node_modules $(BENCH_NODE)/npm .ruff_cache $(FUZZ)/target
+	rm -rf .venv $(INTEROP) $(BENCH_PYTHON) $(BENCH_NODE)/node_modules .ruff_cache $(FUZZ)/target
 	rm -rf dist $(BINDING)/.venv $(BINDING)/.pytest_cache $(BINDING)/.mypy_cache
 	rm -f $(BINDING)/agentcore_client/_native.*.so $(NODE_BINDING)/*.node
 	rm -rf $(NODE_BINDING)/dist $(NODE_BINDING)/npm $(NODE_BINDING)/node_modules $(BROWSER)/node_modules

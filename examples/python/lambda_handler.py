@@ -7,6 +7,7 @@ The role needs bedrock-agentcore:InvokeAgentRuntime on the runtime and on its en
 gets as long as the function has, less a second to answer in.
 """
 
+import base64
 import json
 import time
 from typing import Any
@@ -26,15 +27,23 @@ STATUS = {
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    question = json.loads(event["body"])
+    try:
+        body = event.get("body") or ""
+        question = json.loads(base64.b64decode(body) if event.get("isBase64Encoded") else body)
+        prompt, session = question["prompt"], question.get("session")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return reply(400, {"error": "InvalidInput", "field": "body"})
     deadline = time.time() + context.get_remaining_time_in_millis() / 1000 - 1
     try:
         answer = client.invoke(
-            {"prompt": question["prompt"]},
-            session_id=question.get("session"),
+            {"prompt": prompt},
+            # A random one that this function gave out: who knows it, was told it.
+            session_id=session,
             timeouts=Timeouts(deadline=deadline),
         )
     except InvalidInputError as error:
+        if error.field != "session_id":
+            raise  # This function's own mistake, not its caller's.
         return reply(400, {"error": error.kind, "field": error.field})
     except AgentCoreError as error:
         print(f"the agent did not answer: {error}")  # to CloudWatch; it holds no secrets

@@ -123,8 +123,18 @@ async fn https_goes_through_the_proxy_that_the_environment_names() {
     assert_eq!(tunnels.load(Ordering::SeqCst), 1);
 
     let refused = ("HTTPS_PROXY", format!("http://127.0.0.1:{proxy}"));
-    let error = client(&plane, &url, vec![bundle, refused]).invoke("x").send().await.unwrap_err();
+    let error =
+        client(&plane, &url, vec![bundle.clone(), refused]).invoke("x").send().await.unwrap_err();
     assert_eq!(seen(&error), ("Connect", "not_sent", None), "{error}");
+    assert!(error.to_string().contains(&format!("the proxy 127.0.0.1:{proxy}:")), "{error}");
+
+    // A proxy that isn't there is named as well, and its password is not.
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let absent = ("HTTPS_PROXY", format!("http://user:pass@127.0.0.1:{nobody}"));
+    let error = client(&plane, &url, vec![bundle, absent]).invoke("x").send().await.unwrap_err();
+    assert_eq!(seen(&error), ("Connect", "not_sent", None), "{error}");
+    assert!(error.to_string().contains(&format!("the proxy 127.0.0.1:{nobody}:")), "{error}");
+    assert!(!format!("{error:?}{error}").contains("pass@"), "{error:?}");
     let _ = std::fs::remove_file(ca);
 }
 

@@ -4,19 +4,12 @@ import { spawnSync } from "node:child_process";
 import { copyFileSync, renameSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { here as machine } from "./platform.mjs";
 
 const here = dirname(dirname(fileURLToPath(import.meta.url)));
-const release = process.argv.includes("--release");
 const built = spawnSync(
   process.env.CARGO ?? "cargo",
-  [
-    "build",
-    "--locked",
-    "-p",
-    "agentcore-client-node",
-    "--message-format=json-render-diagnostics",
-    ...(release ? ["--release"] : []),
-  ],
+  ["build", "--locked", "-p", "agentcore-client-node", "--message-format=json-render-diagnostics"],
   { cwd: here, stdio: ["ignore", "pipe", "inherit"], maxBuffer: 1 << 26 },
 );
 if (built.error) throw built.error;
@@ -32,9 +25,7 @@ const library = built.stdout
   .find((file) => /\.(so|dylib|dll)$/.test(file));
 if (library === undefined) throw new Error("cargo named no library");
 
-const { platform, arch } = process;
-const abi = { linux: "-gnu", win32: "-msvc" }[platform] ?? "";
-const target = join(here, `agentcore-client.${platform}-${arch}${abi}.node`);
+const target = join(here, `agentcore-client.${machine.module}.node`);
 // In two steps, since a process that runs may have the old one mapped.
 copyFileSync(library, `${target}.new`);
 renameSync(`${target}.new`, target);

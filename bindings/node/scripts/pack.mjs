@@ -5,6 +5,8 @@
 //   node scripts/pack.mjs OUT NAME=FILE …     e.g. linux-x64-gnu=libagentcore_client_node.so
 //                                                  local-linux-x64=agentcore-local
 //
+// The names `module` and `program` stand for those of this machine.
+//
 // OUT/packages.json names the tarballs in the order in which they are published: whoever installs a
 // package must find those of the platforms.
 //
@@ -22,6 +24,7 @@ import {
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { here as machine } from "./platform.mjs";
 
 const MODULES = {
   "linux-x64-gnu": { os: "linux", cpu: "x64", libc: "glibc" },
@@ -46,7 +49,8 @@ const [given, ...pairs] = process.argv.slice(2);
 const files = new Map(
   pairs.map((pair) => {
     const at = pair.indexOf("=");
-    return [pair.slice(0, at), pair.slice(at + 1)];
+    const name = pair.slice(0, at);
+    return [machine[name] ?? name, pair.slice(at + 1)];
   }),
 );
 if (given === undefined || files.size === 0) {

@@ -26,6 +26,19 @@ const tool = (name) => join(here, "node_modules/typescript/bin", name);
 
 const MIB = 1024 * 1024;
 const packages = JSON.parse(readFileSync(join(out, "packages.json"), "utf8"));
+const names = packages.map(({ name }) => name);
+for (const { name, filename } of packages) {
+  const { dependencies, peerDependencies, optionalDependencies } = JSON.parse(
+    execFileSync("tar", ["-xzOf", filename, "package/package.json"], {
+      cwd: out,
+      encoding: "utf8",
+    }),
+  );
+  assert.equal(dependencies ?? peerDependencies, undefined, `${name} depends on others`);
+  // Of our own, and made beside it.
+  for (const other of Object.keys(optionalDependencies ?? {}))
+    assert.ok(names.includes(other), other);
+}
 for (const { name, size } of packages) {
   const limit = (/\/local-/.test(name) ? 1.5 : 3.5) * MIB;
   assert.ok(size <= limit, `${name}: ${size} bytes, of at most ${limit}`);

@@ -47,12 +47,7 @@ impl State {
         if let Some(first) = self.first.take() {
             return Poll::Ready(first);
         }
-        let turn = {
-            let _entered = background.enter();
-            waker.arm();
-            let waker = Waker::from(Arc::clone(waker));
-            self.call.poll(&mut Context::from_waker(&waker))
-        };
+        let turn = background.turn(waker, |cx| self.call.poll(cx));
         queue.flush_logs(self.call.scope());
         turn
     }

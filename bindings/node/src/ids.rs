@@ -79,6 +79,15 @@ pub fn parse_runtime_arn(arn: String) -> Either<ArnView, FailureView> {
     }
 }
 
+/// The IAM policy, as JSON, that allows these actions on a runtime.
+#[napi]
+pub fn invoke_policy(arn: String, actions: Vec<String>) -> Given {
+    match agentcore_ffi::invoke_policy(&arn, &actions) {
+        Ok(policy) => Either::A(policy),
+        Err(error) => Either::B(error.into()),
+    }
+}
+
 /// The ARN of an agent id in an account and a region.
 #[napi]
 pub fn runtime_arn_of_agent(

@@ -58,12 +58,7 @@ impl Stream {
         let Some(reading) = self.feed.begin_read() else {
             return Poll::Ready(Batch::Failed(Failure::System("two readers of a stream".into())));
         };
-        let polled = {
-            let _entered = self.background.enter();
-            self.waker.arm();
-            let waker = Waker::from(Arc::clone(&self.waker));
-            poll(&reading, &mut Context::from_waker(&waker))
-        };
+        let polled = self.background.turn(&self.waker, |cx| poll(&reading, cx));
         self.queue.flush_logs(self.feed.scope());
         polled
     }

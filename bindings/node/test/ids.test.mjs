@@ -4,9 +4,10 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { InvalidInputError, RuntimeArn, SessionId } from "agentcore-client";
 
-const { vectors } = JSON.parse(
-  readFileSync(new URL("../../../tests/vectors/session_ids.json", import.meta.url), "utf8"),
-);
+const golden = (name) =>
+  JSON.parse(readFileSync(new URL(`../../../tests/vectors/${name}`, import.meta.url), "utf8"));
+const { vectors } = golden("session_ids.json");
+const { policies, refused } = golden("policies.json");
 
 for (const vector of vectors) {
   test(`golden vector: ${vector.id}`, () => {
@@ -61,3 +62,18 @@ test("ARNs", () => {
   assert.throws(() => new RuntimeArn(` ${text}`), InvalidInputError);
   assert.throws(() => new RuntimeArn({}), TypeError);
 });
+
+for (const { id, arn, actions, policy } of policies) {
+  test(`policy: ${id}`, () =>
+    assert.deepEqual(new RuntimeArn(arn).invokePolicy(...actions), policy));
+}
+
+for (const { id, actions } of refused) {
+  test(`no policy: ${id}`, () => {
+    const arn = new RuntimeArn(policies[0].arn);
+    assert.throws(
+      () => arn.invokePolicy(...actions),
+      (error) => error instanceof InvalidInputError && error.field === "actions",
+    );
+  });
+}

@@ -16,7 +16,10 @@ test("import and require give the same", () => {
     const required = require(name);
     const names = Object.keys(required).filter((key) => key !== "__esModule");
     assert.ok(names.length > 0);
-    for (const key of names) assert.equal(imported[key], required[key], key);
+    for (const key of names) {
+      assert.equal(imported[key], required[key], key);
+      if (typeof required[key] === "function") assert.equal(required[key].name, key);
+    }
   }
 });
 

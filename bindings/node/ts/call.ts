@@ -3,7 +3,7 @@
  */
 import { AsyncResource } from "node:async_hooks";
 import type { Provider } from "./auth.js";
-import { type Caller, CredentialsError, fromNative, isFailure } from "./errors.js";
+import { fromNative, isFailure } from "./errors.js";
 import { loop } from "./loop.js";
 import {
   type Failure,
@@ -18,16 +18,15 @@ import { offAbort, onAbort } from "./signal.js";
 type Outcome = Response | Stream | true;
 
 /**
- * Sees a call through. When `signal` aborts, the call is let go of, which closes its connection
+ * Sees a call through; what it failed with is for the caller to throw. When `signal` aborts, the call is let go of, which closes its connection
  * there and then, and the promise rejects with the signal's reason.
  */
 export function finish<T extends Outcome>(
   start: (token: number) => PendingCall | Failure,
   provider: Provider | undefined,
   signal: AbortSignal | undefined,
-  caller: Caller,
-): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
+): Promise<T | Failure> {
+  return new Promise<T | Failure>((resolve, reject) => {
     if (signal?.aborted === true) {
       reject(signal.reason);
       return;
@@ -35,7 +34,8 @@ export function finish<T extends Outcome>(
     const token = loop.token();
     const started = start(token);
     if (isFailure(started)) {
-      reject(fromNative(started, caller));
+      // The caller is still on the stack.
+      reject(fromNative(started));
       return;
     }
     const call = started;
@@ -73,13 +73,10 @@ export function finish<T extends Outcome>(
         return;
       }
       if (signal !== undefined) offAbort(signal, abort);
-      if (isFailure(outcome)) {
-        const error = fromNative(outcome, caller);
-        if (cause !== undefined && error instanceof CredentialsError) error.cause = cause;
-        reject(error);
-      } else {
-        resolve(outcome as T);
+      if (cause !== undefined && isFailure(outcome) && outcome.kind === "Credentials") {
+        outcome.causedBy = cause;
       }
+      resolve(outcome as T | Failure);
     };
 
     // What wakes a call may be another one's doing: a provider that looks up whose request it is asked

@@ -3,7 +3,7 @@
  */
 import { authOf, type Provider } from "./auth.js";
 import { finish } from "./call.js";
-import { AgentCoreError, type Caller, callerOf, orThrow } from "./errors.js";
+import { AgentCoreError, orThrow } from "./errors.js";
 import type { SessionId } from "./ids.js";
 import { RuntimeArn } from "./ids.js";
 import { emit } from "./log.js";
@@ -100,7 +100,6 @@ export class AgentCoreClient {
    * is one, too. `delivery` says whether the agent may have run.
    */
   async invoke(payload: Payload, options?: InvokeOptions): Promise<InvokeResponse> {
-    const caller = callerOf(this.invoke);
     const { session, signal, contentType, rest } = this.#invocation(ofInvoke(options));
     const body = encode(payload);
     const done = await finish<NativeResponse>(
@@ -115,9 +114,8 @@ export class AgentCoreClient {
         ),
       this.#parts.provider,
       signal,
-      caller,
     );
-    return InvokeResponse.of(done);
+    return InvokeResponse.of(orThrow(done));
   }
 
   /**
@@ -129,7 +127,6 @@ export class AgentCoreClient {
    * the stream.
    */
   async stream(payload: Payload, options?: StreamOptions): Promise<AgentStream> {
-    const caller = callerOf(this.stream);
     const { session, signal, stopOnClose, contentType, rest } = this.#invocation(ofStream(options));
     const body = encode(payload);
     const done = await finish<NativeStream>(
@@ -144,10 +141,9 @@ export class AgentCoreClient {
         ),
       this.#parts.provider,
       signal,
-      caller,
     );
     const stop = stopOnClose ? (id: string) => this.#stopQuietly(id) : undefined;
-    const stream = AgentStream.of(done, signal, stop);
+    const stream = AgentStream.of(orThrow(done), signal, stop);
     if (signal?.aborted === true) throw signal.reason;
     return stream;
   }
@@ -160,7 +156,7 @@ export class AgentCoreClient {
    */
   async stopSession(sessionId: string | SessionId, options?: StopOptions): Promise<void> {
     const { id, checked } = session("sessionId", sessionId);
-    await this.#stop(id, checked, ofStop(options), callerOf(this.stopSession));
+    await this.#stop(id, checked, ofStop(options));
   }
 
   /**
@@ -192,20 +188,20 @@ export class AgentCoreClient {
     return { ...given, rest };
   }
 
-  async #stop(id: string, checked: boolean, given: Given, caller: Caller): Promise<void> {
+  async #stop(id: string, checked: boolean, given: Given): Promise<void> {
     this.#parts.provider?.refuseRecursion();
-    await finish<true>(
+    const done = await finish<true>(
       (token) => this.#parts.native.startStopSession(token, id, checked, given.rest),
       this.#parts.provider,
       given.signal,
-      caller,
     );
+    orThrow(done);
   }
 
   /** The stop behind a stream that was closed: whoever closes it must not fail over that. */
   async #stopQuietly(id: string): Promise<void> {
     try {
-      await this.#stop(id, true, ofStop(undefined), {});
+      await this.#stop(id, true, ofStop(undefined));
     } catch (error) {
       if (!(error instanceof AgentCoreError)) throw error;
       emit("WARN", `could not stop the session: ${error.message}`);

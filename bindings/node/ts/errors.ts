@@ -234,18 +234,6 @@ function codeOf(kind: ErrorKind): ErrorCode {
   return kind.replace(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase() as ErrorCode;
 }
 
-/** Where a call was made, taken at its beginning: what fails later has no caller on its stack. */
-export interface Caller {
-  stack?: string;
-}
-
-/** The caller of `below`, for an error that may come. */
-export function callerOf(below: (...args: never[]) => unknown): Caller {
-  const caller: Caller = {};
-  Error.captureStackTrace(caller, below);
-  return caller;
-}
-
 /** The core writes names as Rust and Python have them. */
 const CORE_NAMES =
   /\b(?:timeouts\.first_byte|(?:account|agent|session|user|trace|mcp_session|x_amzn_trace)_id|SessionId::\w+|RuntimeArn::\w+|allow_http_hosts?|bearer_token|ca_bundle|content_type|endpoint_url|invocation_url|local_url|mcp_method|mcp_name|mcp_protocol_version|runtime_arn|stop_on_close|stop_session|text_format|use_dualstack|use_fips|user_agent|with_options)\b/g;
@@ -267,9 +255,13 @@ function camel(name: string): string {
   );
 }
 
-/** The error for what the core reports. */
-export function fromNative(failure: Failure, caller?: Caller, cause?: unknown): AgentCoreError {
-  const { kind, message, cause: beneath, field, ...members } = failure;
+/**
+ * The error for what the core reports. Made in an async function that the caller awaits, its stack goes
+ * on with the caller: V8 looks that up when it is needed, while taking a stack at the beginning of each
+ * call, just in case, would cost a good part of a call.
+ */
+export function fromNative(failure: Failure): AgentCoreError {
+  const { kind, message, cause: beneath, causedBy, field, ...members } = failure;
   const ofKind = BY_KIND[kind as ErrorKind] ?? InternalError;
   const ofCode = BY_SERVICE_CODE.get(failure.serviceCode ?? "");
   // A code is only believed where its class is one of the kind: an agent may say what it likes.
@@ -281,13 +273,9 @@ export function fromNative(failure: Failure, caller?: Caller, cause?: unknown): 
   const error = new of(told.replace(CORE_NAMES, camel), {
     ...(members as ErrorMembers),
     ...(field === undefined ? {} : { field: camel(field) }),
-    cause: cause ?? (beneath === undefined ? undefined : new Error(beneath)),
+    cause: causedBy ?? (beneath === undefined ? undefined : new Error(beneath)),
   });
-  if (caller?.stack !== undefined) {
-    const frames = caller.stack.indexOf("\n    at ");
-    const stack = `${error.name}: ${error.message}${frames < 0 ? "" : caller.stack.slice(frames)}`;
-    Object.defineProperty(error, "stack", { value: stack, configurable: true, writable: true });
-  }
+  Error.captureStackTrace(error, fromNative);
   return error;
 }
 

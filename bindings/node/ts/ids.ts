@@ -89,8 +89,29 @@ function checked(id: string, rule: string): string {
   return orThrow(native.checkSessionId(text("sessionId", id), rule));
 }
 
-function every(parts: unknown[]): string[] {
-  return parts.map((part) => text("parts", part));
+function every(parts: unknown[], name = "parts"): string[] {
+  return parts.map((part) => text(name, part));
+}
+
+/**
+ * An IAM action on a runtime. Those with `ForUser` are for calls with a user id, besides the action of
+ * the call itself.
+ */
+export type PolicyAction =
+  | "InvokeAgentRuntime"
+  | "InvokeAgentRuntimeForUser"
+  | "InvokeAgentRuntimeWithWebSocketStream"
+  | "InvokeAgentRuntimeWithWebSocketStreamForUser"
+  | "InvokeAgentRuntimeCommand"
+  | "InvokeAgentRuntimeCommandShell"
+  | "InvokeAgentRuntimeProxy"
+  | "StopRuntimeSession"
+  | "GetAgentCard";
+
+/** An IAM policy of one statement. */
+export interface PolicyDocument {
+  Version: "2012-10-17";
+  Statement: [{ Effect: "Allow"; Action: string[]; Resource: string[] }];
 }
 
 /**
@@ -135,6 +156,20 @@ export class RuntimeArn {
       ),
     );
     return new RuntimeArn(arn.arn, arn);
+  }
+
+  /**
+   * The IAM policy document that allows these actions on this runtime, and nothing else.
+   *
+   * The service checks an action on the runtime and on its endpoint, so both are named: the endpoint
+   * of this ARN, or `DEFAULT`, which calls without a qualifier go to. The statement alone, as
+   * infrastructure code takes it, is `policy.Statement[0]`. For a runtime with a JWT authorizer
+   * identity policies mean nothing.
+   *
+   * @param actions - With the service's prefix or without; `InvokeAgentRuntime` if none is given.
+   */
+  invokePolicy(...actions: PolicyAction[]): PolicyDocument {
+    return JSON.parse(orThrow(native.invokePolicy(this.#arn, every(actions, "actions"))));
   }
 
   /** The ARN itself. */

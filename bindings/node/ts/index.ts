@@ -49,7 +49,7 @@ export {
   ValidationException,
 } from "./errors.js";
 export { AgentEvent } from "./event.js";
-export { RuntimeArn, SessionId } from "./ids.js";
+export { type PolicyAction, type PolicyDocument, RuntimeArn, SessionId } from "./ids.js";
 export type {
   AwsCredentials,
   ClientOptions,

@@ -26,6 +26,8 @@ export interface Failure {
   bytesSeen?: number;
   agentPayload?: string;
   cause?: string;
+  /** What a provider in JavaScript threw: set there. */
+  causedBy?: unknown;
 }
 
 export interface ReadyQueue {
@@ -143,34 +145,62 @@ interface Native {
   deriveGuessableSessionId(parts: readonly string[]): string | Failure;
   checkSessionId(id: string, rule: string): string | Failure;
   parseRuntimeArn(arn: string): Arn | Failure;
+  invokePolicy(arn: string, actions: string[]): string | Failure;
   runtimeArnOfAgent(agentId: string, accountId: string, region: string): Arn | Failure;
 }
 
+/**
+ * Where the module may be: first where a build leaves it, then the packages that npm chooses from. On
+ * Linux it installs the one for the system's C library. Each is written out, for tools that collect the
+ * files a program needs.
+ */
+const MODULES: Readonly<Record<string, readonly (() => unknown)[]>> = {
+  "linux-x64": [
+    () => require("../agentcore-client.linux-x64-gnu.node"),
+    () => require("@agentcore-client/linux-x64-gnu"),
+    () => require("@agentcore-client/linux-x64-musl"),
+  ],
+  "linux-arm64": [
+    () => require("../agentcore-client.linux-arm64-gnu.node"),
+    () => require("@agentcore-client/linux-arm64-gnu"),
+    () => require("@agentcore-client/linux-arm64-musl"),
+  ],
+  "darwin-x64": [
+    () => require("../agentcore-client.darwin-x64.node"),
+    () => require("@agentcore-client/darwin-x64"),
+  ],
+  "darwin-arm64": [
+    () => require("../agentcore-client.darwin-arm64.node"),
+    () => require("@agentcore-client/darwin-arm64"),
+  ],
+  "win32-x64": [
+    () => require("../agentcore-client.win32-x64-msvc.node"),
+    () => require("@agentcore-client/win32-x64-msvc"),
+  ],
+};
+
 function load(): Native {
-  const { platform, arch } = process;
-  // npm installs the one that fits the system's C library; the other one is not there.
-  const abis = { linux: ["-gnu", "-musl"], win32: ["-msvc"] }[platform as string] ?? [""];
-  const names = abis.map((abi) => `${platform}-${arch}${abi}`);
+  const platform = `${process.platform}-${process.arch}`;
+  const modules = MODULES[platform];
   const failures: unknown[] = [];
-  for (const file of [
-    ...names.map((name) => `../agentcore-client.${name}.node`),
-    ...names.map((name) => `@agentcore-client/${name}`),
-  ]) {
+  for (const load of modules ?? []) {
     try {
-      return require(file) as Native;
+      return load() as Native;
     } catch (error) {
       // What is missing says nothing; what does not load does.
       if ((error as NodeJS.ErrnoException).code !== "MODULE_NOT_FOUND") failures.push(error);
     }
   }
-  throw new Error(
-    `agentcore-client has no native module for ${platform}-${arch}` +
-      (failures.length > 0
-        ? " that loads; see the cause"
-        : `: npm should have installed ${names.map((name) => `@agentcore-client/${name}`).join(" or ")};` +
-          " was it told to omit optional dependencies?"),
-    { cause: failures[0] },
-  );
+  const why =
+    failures.length > 0
+      ? " that loads; see the cause"
+      : modules === undefined
+        ? ""
+        : `: npm should have installed @agentcore-client/${platform}…; was it told to omit optional` +
+          " dependencies?";
+  throw new Error(`agentcore-client has no native module for ${platform}${why}`, {
+    cause: failures[0],
+  });
 }
 
 export const native: Native = load();

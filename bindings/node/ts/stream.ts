@@ -2,7 +2,7 @@
  * An answer while it arrives. It is taken from the socket only when somebody reads, in batches of
  * what is there; whatever has been taken is handed over, in order, to those who asked, in order.
  */
-import { type Caller, ClosedError, fromNative } from "./errors.js";
+import { ClosedError, fromNative } from "./errors.js";
 import { type AgentEvent, cut, words } from "./event.js";
 import { loop } from "./loop.js";
 import type { Failure, Stream } from "./native.js";
@@ -157,11 +157,7 @@ class Source {
   }
 
   #errorOf(taken: Failure | Stopped): unknown {
-    if (isStopped(taken)) return taken.error();
-    // Closed with its client, from elsewhere: as if it had been closed here.
-    const caller: Caller = {};
-    Error.captureStackTrace(caller, this.#errorOf);
-    return fromNative(taken, caller);
+    return isStopped(taken) ? taken.error() : fromNative(taken);
   }
 
   #shift<T>(pick: (event: AgentEvent) => T | undefined): T | undefined {

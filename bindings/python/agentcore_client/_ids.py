@@ -5,6 +5,12 @@ from __future__ import annotations
 from . import _native
 from ._errors import refused
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .types import PolicyAction
+
 
 class SessionId(str):
     """A runtime session id: a `str` that the service accepts.
@@ -46,12 +52,12 @@ class SessionId(str):
         else:
             # bytes(32) would be 32 zeros.
             raise TypeError(f"secret must be bytes or a str, not {type(secret).__name__}")
-        return cls._trusted(_native.derive_session_id(key, _texts(parts)))
+        return cls._trusted(_native.derive_session_id(key, _texts("parts", parts)))
 
     @classmethod
     def derive_guessable(cls, *parts: str) -> SessionId:
         """The id of these parts, which whoever knows the parts can guess."""
-        return cls._trusted(_native.derive_guessable_session_id(_texts(parts)))
+        return cls._trusted(_native.derive_guessable_session_id(_texts("parts", parts)))
 
     @classmethod
     def existing(cls, text: str) -> SessionId:
@@ -114,6 +120,25 @@ class RuntimeArn(str):
         """The ARN of an agent id in an account and a region."""
         return cls(_native.runtime_arn_of_agent(agent_id, account_id, region))
 
+    def invoke_policy(self, *actions: PolicyAction) -> dict[str, Any]:
+        """The IAM policy document that allows these actions on this runtime, and nothing else.
+
+        The service checks an action on the runtime and on its endpoint, so both are named: the
+        endpoint of this ARN, or `DEFAULT`, which calls without a qualifier go to. The statement
+        alone, as infrastructure code takes it, is `policy["Statement"][0]`. For a runtime with a
+        JWT authorizer identity policies mean nothing.
+
+        Args:
+            *actions: E.g. `"StopRuntimeSession"`, with the service's prefix or without;
+                `"InvokeAgentRuntime"` if none is given.
+        """
+        import json
+
+        policy: dict[str, Any] = json.loads(
+            _native.invoke_policy(self, _texts("actions", actions))
+        )
+        return policy
+
     def __repr__(self) -> str:
         return f"RuntimeArn({str.__repr__(self)})"
 
@@ -121,8 +146,8 @@ class RuntimeArn(str):
         return RuntimeArn, (str(self),)
 
 
-def _texts(parts: tuple[str, ...]) -> list[str]:
+def _texts(name: str, parts: tuple[str, ...]) -> list[str]:
     for part in parts:
         if not isinstance(part, str):
-            raise TypeError(f"parts must be str, not {type(part).__name__}")
+            raise TypeError(f"{name} must be str, not {type(part).__name__}")
     return list(parts)

@@ -21,6 +21,20 @@ TextFormat = Literal[
 ]
 """Which of an agent framework's shapes carries the text. `"auto"` finds out."""
 
+PolicyAction = Literal[
+    "InvokeAgentRuntime",
+    "InvokeAgentRuntimeForUser",
+    "InvokeAgentRuntimeWithWebSocketStream",
+    "InvokeAgentRuntimeWithWebSocketStreamForUser",
+    "InvokeAgentRuntimeCommand",
+    "InvokeAgentRuntimeCommandShell",
+    "InvokeAgentRuntimeProxy",
+    "StopRuntimeSession",
+    "GetAgentCard",
+]
+"""An IAM action on a runtime, for `RuntimeArn.invoke_policy`. The actions with `ForUser` are for
+calls with a user id, besides the action of the call itself."""
+
 StreamEnd = Literal[
     "complete",
     "agent_error",

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
 use agentcore_client::Result as CoreResult;
 use agentcore_ffi::{
@@ -61,12 +61,7 @@ impl PendingCall {
             return Err(raise(py, &Failure::Closed(Closed::Call)));
         };
         let background = Engine::current().background().map_err(|failure| raise(py, &failure))?;
-        let waker = Waker::from(Arc::clone(&self.waker));
-        let mut poll = || {
-            let _entered = background.enter();
-            self.waker.arm();
-            state.call.poll(&mut Context::from_waker(&waker))
-        };
+        let mut poll = || background.turn(&self.waker, |cx| state.call.poll(cx));
         let turn = if std::mem::take(&mut state.heavy) { py.detach(&mut poll) } else { poll() };
         flush_logs(py, state.call.scope());
         let done = match turn {

@@ -49,6 +49,11 @@ impl AgentEvent {
         self.0.text()
     }
 
+    /// The event in the form of a server-sent event, to pass it on; `None` for a binary chunk.
+    fn to_sse<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.0.to_sse().map(|bytes| PyBytes::new(py, &bytes))
+    }
+
     /// The data as JSON. Raises `ProtocolError` where it is none.
     fn json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         load_json(py, self.0.data(), "this event")

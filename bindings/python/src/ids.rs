@@ -75,6 +75,17 @@ pub(crate) fn parse_runtime_arn(arn: &Bound<'_, PyAny>) -> PyResult<ArnParts> {
     ))
 }
 
+/// The IAM policy, as JSON, that allows these actions on a runtime.
+#[pyfunction]
+pub(crate) fn invoke_policy(
+    py: Python<'_>,
+    arn: &str,
+    actions: &Bound<'_, PyAny>,
+) -> PyResult<String> {
+    let actions = values::texts("actions", actions)?;
+    agentcore_ffi::invoke_policy(arn, &actions).map_err(|error| raise_core(py, error))
+}
+
 /// The ARN of an agent id in an account and a region.
 #[pyfunction]
 pub(crate) fn runtime_arn_of_agent(

@@ -29,7 +29,7 @@ mod _native {
     #[pymodule_export]
     use super::ids::{
         check_session_id, derive_guessable_session_id, derive_session_id, generate_session_id,
-        parse_runtime_arn, runtime_arn_of_agent,
+        invoke_policy, parse_runtime_arn, runtime_arn_of_agent,
     };
     #[pymodule_export]
     use super::queue::ReadyQueue;

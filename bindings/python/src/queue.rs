@@ -1,35 +1,48 @@
 //! How an event loop is woken: a descriptor that it watches, and the tokens of
 //! what can be polled again. No foreign thread ever enters the interpreter.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use agentcore_ffi::{ReadyQueue as Queue, Signal, TokenWaker};
+use agentcore_ffi::{ReadyQueue as Queue, TokenWaker};
 use pyo3::prelude::*;
 
 /// Tokens of what an event loop can poll again.
 #[pyclass(frozen, module = "agentcore_client._native")]
 pub(crate) struct ReadyQueue {
     queue: Arc<Queue>,
-    watched: Watched,
+    #[cfg(windows)]
+    watched: pair::Watched,
 }
 
 #[pymethods]
 impl ReadyQueue {
     #[new]
     fn new() -> PyResult<Self> {
-        let (watched, bell) = pair()?;
-        Ok(Self { queue: Queue::new(Box::new(bell)), watched })
+        #[cfg(unix)]
+        return Ok(Self { queue: Queue::with_poller()? });
+        #[cfg(windows)]
+        {
+            let (watched, bell) = pair::pair()?;
+            Ok(Self { queue: Queue::new(Box::new(bell)), watched })
+        }
     }
 
     /// What the event loop must watch: a descriptor, on Windows a socket's handle.
+    #[cfg(unix)]
+    fn fileno(&self) -> Option<i32> {
+        self.queue.fd()
+    }
+
+    /// What the event loop must watch: a descriptor, on Windows a socket's handle.
+    #[cfg(windows)]
     fn fileno(&self) -> u64 {
         self.watched.number()
     }
 
     /// Silences the descriptor and gives all tokens that have become ready.
     fn drain(&self) -> Vec<u64> {
+        #[cfg(windows)]
         self.watched.silence();
         self.queue.drain()
     }
@@ -48,87 +61,34 @@ impl ReadyQueue {
     }
 }
 
-#[cfg(target_os = "linux")]
-mod ends {
-    use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+/// A connection to ourselves, and to nobody else.
+#[cfg(windows)]
+mod pair {
+    use std::io::{self, Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::windows::io::AsRawSocket as _;
 
-    use rustix::event::{EventfdFlags, eventfd};
+    use agentcore_ffi::Signal;
 
-    pub(super) struct Watched(pub(super) OwnedFd);
-    pub(super) struct Bell(pub(super) OwnedFd);
+    pub(super) struct Watched(TcpStream);
+    pub(super) struct Bell(TcpStream);
 
-    pub(super) fn pair() -> std::io::Result<(Watched, Bell)> {
-        let watched = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let bell = watched.try_clone()?;
-        Ok((Watched(watched), Bell(bell)))
-    }
-
-    impl Watched {
-        pub(super) fn number(&self) -> u64 {
-            u64::try_from(self.0.as_raw_fd()).unwrap_or_default()
-        }
-
-        pub(super) fn silence(&self) {
-            // Nothing to read is fine: the tokens count, not the bell.
-            let _ = rustix::io::read(self.0.as_fd(), &mut [0; 8]);
-        }
-    }
-
-    impl Bell {
-        pub(super) fn ring(&self) {
-            // Only a counter at its end refuses, and that one is rung already.
-            let _ = rustix::io::write(self.0.as_fd(), &1_u64.to_ne_bytes());
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod ends {
-    use std::io::{Read as _, Write as _};
-    #[cfg(windows)]
-    use std::net::TcpStream as Stream;
-    #[cfg(unix)]
-    use std::os::unix::net::UnixStream as Stream;
-
-    pub(super) struct Watched(Stream);
-    pub(super) struct Bell(Stream);
-
-    #[cfg(unix)]
-    fn streams() -> std::io::Result<(Stream, Stream)> {
-        Stream::pair()
-    }
-
-    /// A connection to ourselves, and to nobody else.
-    #[cfg(windows)]
-    fn streams() -> std::io::Result<(Stream, Stream)> {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-        let bell = Stream::connect(listener.local_addr()?)?;
+    pub(super) fn pair() -> io::Result<(Watched, Bell)> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let bell = TcpStream::connect(listener.local_addr()?)?;
         bell.set_nodelay(true)?;
         loop {
             let (watched, from) = listener.accept()?;
             if from == bell.local_addr()? {
-                return Ok((watched, bell));
+                watched.set_nonblocking(true)?;
+                bell.set_nonblocking(true)?;
+                return Ok((Watched(watched), Bell(bell)));
             }
         }
     }
 
-    pub(super) fn pair() -> std::io::Result<(Watched, Bell)> {
-        let (watched, bell) = streams()?;
-        watched.set_nonblocking(true)?;
-        bell.set_nonblocking(true)?;
-        Ok((Watched(watched), Bell(bell)))
-    }
-
     impl Watched {
-        #[cfg(unix)]
         pub(super) fn number(&self) -> u64 {
-            use std::os::fd::AsRawFd as _;
-            u64::try_from(self.0.as_raw_fd()).unwrap_or_default()
-        }
-
-        #[cfg(windows)]
-        pub(super) fn number(&self) -> u64 {
-            use std::os::windows::io::AsRawSocket as _;
             self.0.as_raw_socket()
         }
 
@@ -138,22 +98,10 @@ mod ends {
         }
     }
 
-    impl Bell {
-        pub(super) fn ring(&self) {
+    impl Signal for Bell {
+        fn raise(&self) {
             // A full pair refuses, and that one is rung already.
             let _ = (&self.0).write(&[1]);
         }
-    }
-}
-
-use ends::{Bell, Watched};
-
-fn pair() -> io::Result<(Watched, Bell)> {
-    ends::pair()
-}
-
-impl Signal for Bell {
-    fn raise(&self) {
-        self.ring();
     }
 }

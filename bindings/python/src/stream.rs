@@ -115,12 +115,7 @@ impl Inner {
         let reading = self.reading()?;
         let (token, waker) = self.waker(queue);
         let background = Engine::current().background().map_err(|failure| raise(py, &failure))?;
-        let polled = {
-            let _entered = background.enter();
-            waker.arm();
-            let waker = Waker::from(waker);
-            poll(&reading, &mut Context::from_waker(&waker))
-        };
+        let polled = background.turn(&waker, |cx| poll(&reading, cx));
         flush_logs(py, self.feed.scope());
         let Poll::Ready(batch) = polled else { return Ok((token, None)) };
         let items = self.hand_over(py, batch, to_python)?;

@@ -1,12 +1,10 @@
 """Every example under examples/python runs against the local data plane, as its head says."""
 
-import contextlib
-import http.client
+import base64
 import http.server
 import importlib.util
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -16,12 +14,13 @@ from pathlib import Path
 
 import agentcore_client
 import pytest
+import web_support
 from agentcore_client.testing import LocalDataPlane
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples/python"
 PACKAGE = Path(agentcore_client.__file__).parents[1]
 SECRET = "correct horse battery staple"
-TESTED = {"stream", "resume", "bearer", "fan_out", "fastapi_sse", "lambda_handler"}
+TESTED = {"stream", "resume", "bearer", "fan_out", "fastapi_sse", "flask_stream", "lambda_handler"}
 
 
 def environment(plane, **more):
@@ -156,7 +155,7 @@ def test_fan_out():
     assert 2 < most <= 10
 
 
-# -- FastAPI ----------------------------------------------------------------------------------
+# -- FastAPI and Flask ------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -166,91 +165,64 @@ def paced():
         yield plane
 
 
-@pytest.fixture
-def served(load, paced):
-    """The app on a real server, on a port of its own."""
-    uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-    pytest.importorskip("fastapi", reason="FastAPI is not installed")
-    app = load("fastapi_sse", paced).app
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        deadline = time.monotonic() + 10
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert server.started
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        thread.join(10)
-        assert not thread.is_alive()
+@pytest.fixture(params=["fastapi_sse", "flask_stream"])
+def served(request, load, paced):
+    """The port of the app on a real server."""
+    app = load(request.param, paced).app
+    server = {"fastapi_sse": web_support.uvicorn, "flask_stream": web_support.waitress}
+    with server[request.param](app) as port:
+        yield port
 
 
-@contextlib.contextmanager
-def asked(port, prompt, **headers):
-    body = json.dumps({"conversation": "1", "prompt": prompt})
-    headers = {"content-type": "application/json", "x-user": "ada", **headers}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("POST", "/ask", body, headers)
-        answer = connection.getresponse()
-        yield answer
-        answer.close()
-    finally:
-        connection.close()
+QUESTION = {"conversation": "1", "prompt": "Grüße 🙂"}
 
 
-def blocks(answer):
-    return [block for block in answer.read().decode().split("\n\n") if block]
-
-
-def test_fastapi_relays(served, paced):
-    with asked(served, "Grüße 🙂") as answer:
-        assert answer.status == 200
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        *texts, end = blocks(answer)
-    said = [json.loads(text.removeprefix("data: ")) for text in texts]
-    assert "".join(said) == "You said: Grüße 🙂." and end == "event: end\ndata:"
+def test_a_backend_relays(served, paced):
+    status, headers, body = web_support.answer(served, QUESTION)
+    assert status == 200 and headers["content-type"] == "text/event-stream"
+    *blocks, end, _ = body.decode().split("\n\n")
+    assert "".join(web_support.texts(blocks)) == "You said: Grüße 🙂."
+    assert end == "event: end\ndata: {}"
     session = agentcore_client.SessionId.derive(SECRET, "ada", "1")
     assert [s["session_id"] for s in paced.sessions()] == [session]
+    assert session not in f"{headers}{body!r}"
 
 
-def test_fastapi_delivers_tokens_as_they_come(served, paced):
-    with asked(served, "word " * 30) as answer:
-        times = [time.monotonic() for line in answer if line.startswith(b"data: ")]
-    assert len(times) > 30
-    # Thirty pauses of 20 ms lie between them.
-    assert times[-1] - times[0] > 0.4
+def test_a_backend_has_a_page(served):
+    status, headers, body = web_support.answer(served, b"", path="/", method="GET")
+    assert status == 200 and headers["content-type"].startswith("text/html")
+    assert body == (EXAMPLES.parent / "page.html").read_bytes()
 
 
 def test_a_browser_that_leaves_reaches_the_agent(served, paced):
-    with asked(served, "word " * 1000) as answer:
-        assert answer.readline() == b'data: "You "\n'
-    left = paced.wait_for(lambda entry: entry["kind"] == "disconnect")
-    assert left["phase"] == "body"
-    # Also while the agent is silent.
-    paced.clear_journal()
-    paced.add_fault(stall_after_bytes=14)
-    with asked(served, "word " * 10) as answer:
-        assert answer.readline() == b'data: "You "\n'
+    with web_support.Browser(served, {**QUESTION, "prompt": "word " * 1000}) as browser:
+        assert browser.head()[0] == 200
+        assert browser.chunk() == b'data: "You "\n\n'
     assert paced.wait_for(lambda entry: entry["kind"] == "disconnect")["phase"] == "body"
 
 
-def test_fastapi_tells_of_failures(served, paced):
-    for fault, kind, delivery in (
-        ({"status": 403, "code": "AccessDeniedException"}, "Service", "rejected"),
-        ({"reset_after_request": True}, "StreamInterrupted", "unknown"),
-        ({"reset_after_bytes": 14}, "StreamInterrupted", "accepted"),
+def test_a_backend_refuses_what_is_no_question(served, paced):
+    for body, status, code, field in (
+        (b"{", 400, "INVALID_INPUT", "body"),
+        ({"conversation": "1"}, 400, "INVALID_INPUT", "prompt"),
+        ({"prompt": "Hi"}, 400, "INVALID_INPUT", "conversation"),
+        ({**QUESTION, "prompt": "x" * 100_000}, 413, "TOO_LARGE", "body"),
     ):
-        paced.add_fault(**fault)
-        with asked(served, "Hi") as answer:
-            assert answer.status == 200
-            last = blocks(answer)[-1]
-        event, data = last.split("\n")
-        assert event == "event: error"
-        told = json.loads(data.removeprefix("data: "))
-        assert told == {"kind": kind, "delivery": delivery}
-    assert paced.count_posts() == 3
+        got, _, said = web_support.answer(served, body)
+        told = json.loads(said)
+        assert (got, told["code"], told["field"]) == (status, code, field)
+    assert paced.count_posts() == 0
+
+
+def test_a_backend_tells_of_failures(served, paced):
+    paced.add_fault(status=403, code="AccessDeniedException")
+    status, _, said = web_support.answer(served, QUESTION)
+    told = {"code": "SERVICE", "delivery": "rejected", "service_code": "AccessDeniedException"}
+    assert (status, json.loads(said)) == (502, told)
+    paced.add_fault(reset_after_bytes=14)
+    _, _, body = web_support.answer(served, QUESTION)
+    assert body.decode().split("\n\n")[-2].startswith('event: error\ndata: {"code": "STREAM_INT')
+    assert paced.count_posts() == 2
 
 
 # -- Lambda -----------------------------------------------------------------------------------
@@ -307,6 +279,14 @@ def test_lambda_maps_failures(load, local_data_plane, capsys, fault, status, del
     example.client.close()
 
 
+def test_lambda_takes_a_body_in_base64(load, local_data_plane):
+    example = load("lambda_handler")
+    encoded = base64.b64encode(json.dumps({"prompt": "Grüezi"}).encode()).decode()
+    answer = example.handler({"body": encoded, "isBase64Encoded": True}, Context())
+    assert json.loads(answer["body"])["text"] == "You said: Grüezi."
+    example.client.close()
+
+
 def test_lambda_without_time_or_with_bad_input(load, local_data_plane, capsys):
     example = load("lambda_handler")
     answer = example.handler(event("Hi"), Context(seconds=0.5))
@@ -314,6 +294,10 @@ def test_lambda_without_time_or_with_bad_input(load, local_data_plane, capsys):
     answer = example.handler(event("Hi", session="short"), Context())
     assert answer["statusCode"] == 400
     assert json.loads(answer["body"]) == {"error": "InvalidInput", "field": "session_id"}
+    for bad in ("", "{", "[]", "1", "{}", '"prompt"', None):
+        answer = example.handler({"body": bad}, Context())
+        assert answer["statusCode"] == 400, bad
+        assert json.loads(answer["body"]) == {"error": "InvalidInput", "field": "body"}
     assert local_data_plane.count_posts() == 0
     throttled = {"status": 429, "code": "ThrottlingException", "headers": {"retry-after": "20"}}
     local_data_plane.add_fault(**throttled, repeat=9)

@@ -4,15 +4,16 @@ import copy
 import json
 import multiprocessing
 import pickle
+import typing
 import uuid
 from pathlib import Path
 
 import pytest
 from agentcore_client import InvalidInputError, RuntimeArn, SessionId
 
-VECTORS = json.loads(
-    (Path(__file__).resolve().parents[3] / "tests/vectors/session_ids.json").read_text()
-)["vectors"]
+GOLDEN = Path(__file__).resolve().parents[3] / "tests/vectors"
+VECTORS = json.loads((GOLDEN / "session_ids.json").read_text())["vectors"]
+POLICIES = json.loads((GOLDEN / "policies.json").read_text())
 SECRET = b"correct horse battery staple"
 ARN = "arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/my_agent-0123456789"
 
@@ -244,3 +245,24 @@ def test_arns_of_wrong_types():
     for given in (None, 5, ARN.encode()):
         with pytest.raises(TypeError, match="runtime_arn must be a str"):
             RuntimeArn(given)
+
+
+@pytest.mark.parametrize("case", POLICIES["policies"], ids=lambda case: case["id"])
+def test_policies(case):
+    assert RuntimeArn(case["arn"]).invoke_policy(*case["actions"]) == case["policy"]
+
+
+@pytest.mark.parametrize("case", POLICIES["refused"], ids=lambda case: case["id"])
+def test_refused_actions(case):
+    with pytest.raises(InvalidInputError) as caught:
+        RuntimeArn(ARN).invoke_policy(*case["actions"])
+    assert caught.value.field == "actions"
+    with pytest.raises(TypeError, match="actions must be str, not int"):
+        RuntimeArn(ARN).invoke_policy(7)
+
+
+def test_the_types_name_every_action():
+    from agentcore_client.types import PolicyAction
+
+    named = [f"bedrock-agentcore:{name}" for name in typing.get_args(PolicyAction)]
+    assert named == POLICIES["actions"]

@@ -9,6 +9,7 @@ mod auth;
 mod retry;
 mod operations;
 mod client;
+mod relay;
 
 pub use aws_credential_types::Credentials;
 pub use aws_credential_types::provider::ProvideCredentials;
@@ -23,17 +24,23 @@ pub use operations::invoke::{Invoke, InvokeResponse};
 pub use operations::stop::StopSession;
 pub use operations::stream::{AgentEvent, AgentStream, BytesStream, TextDeltas};
 pub use protocol::arn::RuntimeArn;
+pub use protocol::policy::PolicyAction;
 pub use protocol::request::{McpHeaders, Payload, TraceContext};
 pub use protocol::session::SessionId;
 pub use protocol::text::TextFormat;
+pub use relay::apigateway;
+pub use relay::public_error::PublicError;
+pub use relay::sse::SseStream;
 pub use retry::RetryPolicy;
 pub use transport::{Body, HttpService, SendError, SendLimits};
 
-/// The pure layer's insides, for this repository's fuzz targets and benches. Not a stable API.
+/// Insides, for this repository's bindings, fuzz targets and benches. Not a stable API.
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals {
     pub use crate::protocol::{agent_error, sigv4, sse, text};
+    #[cfg(unix)]
+    pub use crate::transport::readiness;
 
     /// See `protocol::service_error`.
     pub mod service_error {

@@ -1,11 +1,15 @@
-//! The run-time behind event loops: one thread that waits for sockets and
-//! timers. It wakes and never decodes; it never enters the foreign language.
+//! The run-time behind event loops: one thread that waits for timers, name
+//! look-ups and connections to be, and for sockets where a loop can't do that
+//! itself. It wakes and never decodes; it never enters the foreign language.
 
+use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::thread;
 
-use tokio::runtime::{Builder, EnterGuard, Handle};
+use tokio::runtime::{Builder, Handle};
 
 use crate::failure::Failure;
+use crate::ready::TokenWaker;
 
 /// A run-time on a thread of its own.
 #[derive(Debug)]
@@ -26,8 +30,14 @@ impl Background {
         Ok(Self(handle))
     }
 
-    /// What is polled while the guard lives, is polled on this run-time.
-    pub fn enter(&self) -> EnterGuard<'_> {
-        self.0.enter()
+    /// Gives something a turn on this thread: `poll` waits in this run-time and behind the
+    /// descriptor of the waker's queue. The waker puts its token there once, as soon as the next
+    /// turn is worth it.
+    pub fn turn<T>(&self, waker: &Arc<TokenWaker>, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        let _runtime = self.0.enter();
+        #[cfg(unix)]
+        let _reactor = waker.queue().enter();
+        waker.arm();
+        poll(&mut Context::from_waker(&Waker::from(Arc::clone(waker))))
     }
 }

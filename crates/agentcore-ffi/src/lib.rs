@@ -11,13 +11,16 @@ mod failure;
 mod scope;
 mod engine;
 mod lanes;
-mod background;
 mod ready;
+#[cfg(unix)]
+mod poller;
+mod background;
 mod call;
 mod feed;
 mod outcome;
 mod group;
 mod log;
+mod policy;
 mod provider;
 
 pub use background::Background;
@@ -29,6 +32,7 @@ pub use group::Group;
 pub use lanes::{Lane, Lease};
 pub use log::{Line, capture_logs};
 pub use outcome::Outcome;
+pub use policy::invoke_policy;
 pub use provider::{AskForCredentials, AskForToken, NotAnswered};
 pub use ready::{ReadyQueue, Signal, TokenWaker};
 pub use scope::{Question, Scope};

@@ -1,10 +1,24 @@
 //! How an event loop learns that something can be polled again: a queue of
 //! tokens, and one signal for each time it stops being empty.
+//!
+//! On Unix the loop watches [`ReadyQueue::fd`] for reading, level-triggered, and
+//! calls [`ReadyQueue::drain`] whenever it is readable. Behind that descriptor
+//! stand the sockets themselves, so no other thread wakes for them; whatever is
+//! polled through [`Background::turn`](crate::Background::turn) waits there.
+//! Elsewhere the queue brings a [`Signal`] and sockets wait in the background.
 
 use std::fmt;
+#[cfg(unix)]
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
+
+#[cfg(unix)]
+use agentcore_client::internals::readiness::{Entered, enter};
+
+#[cfg(unix)]
+use crate::poller::Poller;
 
 /// Wakes an event loop. Called from any thread; must not block.
 pub trait Signal: Send + Sync {
@@ -14,29 +28,82 @@ pub trait Signal: Send + Sync {
 
 /// Tokens of what can be polled again.
 pub struct ReadyQueue {
-    tokens: Mutex<Vec<u64>>,
+    state: Mutex<State>,
     signal: Box<dyn Signal>,
+    #[cfg(unix)]
+    poller: Option<Arc<Poller>>,
+}
+
+#[derive(Default)]
+struct State {
+    tokens: Vec<u64>,
+    /// Who drains takes all that comes meanwhile: no signal is needed.
+    draining: bool,
 }
 
 impl ReadyQueue {
-    /// An empty queue.
+    /// An empty queue that tells by this signal; sockets wait in the background.
     pub fn new(signal: Box<dyn Signal>) -> Arc<Self> {
-        Arc::new(Self { tokens: Mutex::default(), signal })
+        Arc::new(Self {
+            state: Mutex::default(),
+            signal,
+            #[cfg(unix)]
+            poller: None,
+        })
+    }
+
+    /// An empty queue with a descriptor, behind which its sockets wait.
+    ///
+    /// # Errors
+    /// If the system has no descriptors left for it.
+    #[cfg(unix)]
+    pub fn with_poller() -> std::io::Result<Arc<Self>> {
+        let poller = Arc::new(Poller::new()?);
+        Ok(Arc::new(Self {
+            state: Mutex::default(),
+            signal: Box::new(Arc::clone(&poller)),
+            poller: Some(poller),
+        }))
+    }
+
+    /// What the event loop watches for reading; `None` if the queue has a signal instead. It is
+    /// closed with the queue.
+    #[cfg(unix)]
+    pub fn fd(&self) -> Option<RawFd> {
+        self.poller.as_ref().map(|poller| poller.fd())
+    }
+
+    /// What is polled on this thread while the guard lives, waits behind the descriptor.
+    #[cfg(unix)]
+    pub(crate) fn enter(&self) -> Option<Entered> {
+        let poller = self.poller.as_ref()?;
+        Some(enter(Arc::clone(poller) as _))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn push(&self, token: u64) {
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_empty = tokens.is_empty();
-        tokens.push(token);
-        drop(tokens);
-        if was_empty {
+        let mut state = self.lock();
+        let is_told = state.draining || !state.tokens.is_empty();
+        state.tokens.push(token);
+        drop(state);
+        if !is_told {
             self.signal.raise();
         }
     }
 
-    /// All that has become ready since the last time.
+    /// All that has become ready since the last time, silencing the descriptor. Never waits.
     pub fn drain(&self) -> Vec<u64> {
-        std::mem::take(&mut *self.tokens.lock().unwrap_or_else(PoisonError::into_inner))
+        #[cfg(unix)]
+        if let Some(poller) = &self.poller {
+            self.lock().draining = true;
+            poller.turn();
+        }
+        let mut state = self.lock();
+        state.draining = false;
+        std::mem::take(&mut state.tokens)
     }
 }
 
@@ -55,14 +122,19 @@ pub struct TokenWaker {
 }
 
 impl TokenWaker {
-    /// A waker for this token. Arm it before each poll.
+    /// A waker for this token.
     pub fn new(queue: Arc<ReadyQueue>, token: u64) -> Arc<Self> {
         Arc::new(Self { queue, token, queued: AtomicBool::new(false) })
     }
 
-    /// The next wake counts.
+    /// The next wake counts. [`Background::turn`](crate::Background::turn) does this.
     pub fn arm(&self) {
         self.queued.store(false, Ordering::Release);
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn queue(&self) -> &ReadyQueue {
+        &self.queue
     }
 
     /// Whether it wakes this queue.

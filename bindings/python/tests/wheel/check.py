@@ -8,7 +8,6 @@ none.
 """
 
 import email
-import io
 import os
 import re
 import shutil
@@ -19,15 +18,12 @@ import venv
 import zipfile
 from pathlib import Path
 
-from elftools.elf.elffile import ELFFile
-from elftools.elf.gnuversions import GNUVerNeedSection
+import glibc
 
 MIB = 1024 * 1024
 # Of the compressed wheel: what everyone downloads.
 SIZE_LIMITS = {"agentcore_client": 3.5 * MIB, "agentcore_local": 1.5 * MIB}
 EXTRA = "agentcore-local; extra == 'testing'"
-# manylinux2014.
-NEWEST_GLIBC = (2, 17)
 CLIENT_FILES = [
     "agentcore_client/__init__.py",
     "agentcore_client/py.typed",
@@ -95,22 +91,9 @@ def needs_a_newer_glibc(wheel):
         return
     found = False
     for name, body in wheel.files.items():
-        if not body.startswith(b"\x7fELF"):
-            continue
-        found = True
-        elf = ELFFile(io.BytesIO(body))
-        for section in elf.iter_sections():
-            if not isinstance(section, GNUVerNeedSection):
-                continue
-            for library, versions in section.iter_versions():
-                for version in versions:
-                    # GLIBC_2.17; also GLIBC_ABI_DT_RELR, which came with 2.36.
-                    text = version.name.removeprefix("GLIBC_")
-                    if text == version.name:
-                        continue
-                    numbers = tuple(int(n) if n.isdigit() else 999 for n in text.split("."))
-                    if numbers > NEWEST_GLIBC:
-                        yield f"{name} needs {version.name} of {library.name}"
+        if glibc.is_elf(body):
+            found = True
+            yield from (f"{name} needs {symbol}" for symbol in glibc.too_new(body))
     if not found:
         yield "it is for Linux and holds no ELF file"
 
@@ -138,11 +121,8 @@ def breakages(wheel):
         yield lacks_files, {"agentcore_client/py.typed": None}
         yield lacks_files, {"agentcore_client/testing/pytest_plugin.py": None}
     if "manylinux" in wheel.path.name:
-        [(name, elf)] = [(n, v) for n, v in wheel.files.items() if v.startswith(b"\x7fELF")]
-        # What the dynamic loader reads is a name in a table of names: one of the same length.
-        newer = re.sub(rb"\0GLIBC_2\.\d\d\0", b"\0GLIBC_2.18\0", elf)
-        assert newer != elf, f"{name} needs no version of glibc with two digits"
-        yield needs_a_newer_glibc, {name: newer}
+        [(name, elf)] = [(n, v) for n, v in wheel.files.items() if glibc.is_elf(v)]
+        yield needs_a_newer_glibc, {name: glibc.made_newer(elf)}
         yield needs_a_newer_glibc, {name: None}
 
 

@@ -215,6 +215,11 @@ impl AgentStream {
         }
     }
 
+    /// Whether it comes in chunks that are no text.
+    pub(crate) fn is_binary(&self) -> bool {
+        matches!(self.decoder, Decoder::Bytes)
+    }
+
     pub(crate) fn head(&self) -> &Head {
         &self.receiver.head
     }

@@ -5,6 +5,7 @@
 pub(crate) mod shape;
 pub(crate) mod region;
 pub(crate) mod arn;
+pub(crate) mod policy;
 pub(crate) mod session;
 pub(crate) mod endpoint;
 pub(crate) mod headers;

@@ -20,6 +20,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tower_service::Service;
 
 use super::io::{Probe, Stream, Tcp};
+use super::socket;
 use crate::error::{Error, Result};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -58,6 +59,10 @@ impl Proxy {
         }
         match with_scheme.parse::<Uri>() {
             Ok(uri) if uri.scheme() != Some(&Scheme::HTTP) => return refused("another scheme"),
+            // To the parser, a port that is too large is none.
+            Ok(uri) if has_port(&uri) && uri.port_u16().is_none_or(|port| port == 0) => {
+                return refused("a port that is not from 1 to 65535");
+            }
             Ok(uri) if uri.host().is_some_and(|host| !host.is_empty()) => {}
             _ => return refused("not a URL with a host"),
         }
@@ -66,6 +71,40 @@ impl Proxy {
             builder = builder.no(list.to_owned());
         }
         Ok(Self(Arc::new(builder.build())))
+    }
+}
+
+/// Whether a URL says something behind its host.
+fn has_port(uri: &Uri) -> bool {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let place = authority.rsplit('@').next().unwrap_or(authority);
+    uri.host().is_some_and(|host| place.len() > host.len())
+}
+
+/// Why a proxy, or the way to it, gave no connection: it is the proxy's name that helps then.
+#[derive(Debug)]
+pub(crate) struct ThroughProxy {
+    /// Host and port.
+    pub(crate) proxy: String,
+    source: BoxError,
+}
+
+impl ThroughProxy {
+    fn new(proxy: &Uri, source: BoxError) -> Self {
+        let host = proxy.host().unwrap_or_default();
+        Self { proxy: format!("{host}:{}", proxy.port_u16().unwrap_or(80)), source }
+    }
+}
+
+impl fmt::Display for ThroughProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no tunnel through the proxy {}", self.proxy)
+    }
+}
+
+impl StdError for ThroughProxy {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.source.as_ref())
     }
 }
 
@@ -109,8 +148,11 @@ impl Connector {
                 if let Some(auth) = proxy.basic_auth() {
                     tunnel = tunnel.with_auth(auth.clone());
                 }
-                std::future::poll_fn(|cx| tunnel.poll_ready(cx)).await?;
-                tunnel.call(target.clone()).await?
+                let tunnelled = async {
+                    std::future::poll_fn(|cx| tunnel.poll_ready(cx)).await?;
+                    tunnel.call(target.clone()).await
+                };
+                tunnelled.await.map_err(|error| ThroughProxy::new(proxy.uri(), error.into()))?
             }
             None => {
                 let mut http = self.http.clone();
@@ -118,7 +160,7 @@ impl Connector {
                 http.call(target.clone()).await?
             }
         };
-        let (tcp, probe) = Tcp::new(TokioIo::into_inner(tcp));
+        let (tcp, probe) = Tcp::new(socket::adopt(TokioIo::into_inner(tcp))?);
         let Some(tls) = tls else { return Ok((Stream::Plain(tcp), probe)) };
         let host = target.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
@@ -192,7 +234,7 @@ mod tests {
         assert!(proxy.0.intercept(&Uri::from_static("https://localhost:1/")).is_none());
         assert!(proxy.0.intercept(&Uri::from_static("http://example.com/")).is_none());
         assert!(Proxy::new("proxy.example:3128", None).is_ok());
-        for bad in ["", "socks5://x", "https://x:1", "http://", "http://a b"] {
+        for bad in ["", "socks5://x", "https://x:1", "http://", "http://a b", "x:70000", "x:0"] {
             let error = Proxy::new(bad, None).unwrap_err();
             assert_eq!(error.field(), Some("proxy"), "{bad}");
         }

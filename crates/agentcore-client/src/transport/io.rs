@@ -13,8 +13,9 @@ use std::task::{Context, Poll};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+use super::socket::{self, Socket};
 
 const QUIET: u8 = 0;
 const ASKED: u8 = 1;
@@ -44,7 +45,7 @@ impl Probe {
 
 /// A TCP stream that answers a [`Probe`].
 pub(super) struct Tcp {
-    stream: TcpStream,
+    stream: Socket,
     probe: Probe,
     /// The process that opened it.
     owner: u32,
@@ -53,7 +54,7 @@ pub(super) struct Tcp {
 }
 
 impl Tcp {
-    pub(super) fn new(stream: TcpStream) -> (Self, Probe) {
+    pub(super) fn new(stream: Socket) -> (Self, Probe) {
         let probe = Probe::default();
         (Self { stream, probe: probe.clone(), owner: std::process::id(), refused: None }, probe)
     }
@@ -99,6 +100,7 @@ impl Tcp {
 impl Drop for Tcp {
     fn drop(&mut self) {
         if self.owner == std::process::id() {
+            socket::forget(&mut self.stream);
             // What is not connected any more has nothing left to end.
             let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
         }
@@ -249,13 +251,14 @@ mod tests {
     use std::net::TcpListener;
     use std::os::fd::{AsFd as _, OwnedFd};
     use std::time::Duration;
+    use tokio::net::TcpStream;
 
     /// A connection, a copy of its descriptor as a fork makes one, and the other side.
     async fn connection() -> (Tcp, OwnedFd, std::net::TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let copy = stream.as_fd().try_clone_to_owned().unwrap();
-        (Tcp::new(stream).0, copy, listener.accept().unwrap().0)
+        (Tcp::new(socket::adopt(stream).unwrap()).0, copy, listener.accept().unwrap().0)
     }
 
     #[tokio::test]
@@ -283,7 +286,8 @@ mod tests {
         let (tcp, copy, peer) = connection().await;
         socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
         drop(peer);
-        tcp.stream.readable().await.unwrap();
+        let mut tcp = tcp;
+        let _ = tcp.read(&mut [0]).await;
         drop(tcp);
         drop(copy);
     }

@@ -2,6 +2,13 @@
 //! hyper with a pool of our own; tests and users may bring another service.
 
 mod gate;
+#[cfg(all(unix, feature = "internals"))]
+pub mod readiness;
+#[cfg(all(unix, feature = "internals"))]
+mod socket;
+#[cfg(not(all(unix, feature = "internals")))]
+#[path = "socket_of_tokio.rs"]
+mod socket;
 mod io;
 mod connect;
 mod pool;
@@ -19,7 +26,7 @@ use crate::error::{Error, Limit};
 
 pub use body::Body;
 pub(crate) use body::BodyError;
-pub(crate) use connect::{ConnectOptions, Proxy, TrustRoots};
+pub(crate) use connect::{ConnectOptions, Proxy, ThroughProxy, TrustRoots};
 pub(crate) use hyper::HyperService;
 
 /// Something that sends one HTTP request and gives back its answer.

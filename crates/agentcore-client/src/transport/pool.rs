@@ -17,6 +17,7 @@ use tokio::runtime;
 
 use super::gate::GatedPoll;
 use super::io::{Probe, Stream};
+use super::socket;
 
 /// Connections that were idle for longer are not used again.
 const POOL_IDLE: Duration = Duration::from_secs(20);
@@ -106,7 +107,8 @@ impl Pool {
 pub(super) struct Conn {
     target: Target,
     /// The run-time that knows the socket. On another one the request would leave and its answer
-    /// never be seen, unless somebody happens to drive the first.
+    /// never be seen, unless somebody happens to drive the first. `None` if it moves to the reactor
+    /// that it is polled in.
     runtime: Option<runtime::Id>,
     pub(super) sender: http1::SendRequest<Full<Bytes>>,
     io: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
@@ -199,5 +201,8 @@ impl Conn {
 }
 
 fn this_runtime() -> Option<runtime::Id> {
+    if socket::is_in_reactor() {
+        return None;
+    }
     runtime::Handle::try_current().ok().map(|handle| handle.id())
 }

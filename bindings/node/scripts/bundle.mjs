@@ -1,0 +1,41 @@
+// Makes JavaScript of the TypeScript: one file for each way in, since each file more costs a program's
+// start. `import` is given what `require` gives, so that an error is of the same class whoever made it;
+// by `require`, because Node.js would first search the file for names that are known here.
+import { writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const here = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** esbuild calls a class that names itself `_Itself`, which stacks and `inspect` would show. */
+function withTheirNames(code) {
+  const renamed = [...code.matchAll(/var (\w+) = class _\1\b/g)].map(([, name]) => name);
+  return code.replace(new RegExp(`\\b_(${renamed.join("|")})\\b`, "g"), "$1");
+}
+
+for (const entry of ["index", "testing/index"]) {
+  const file = join(here, "dist", entry);
+  const options = {
+    entryPoints: [join(here, "ts", `${entry}.ts`)],
+    bundle: true,
+    platform: "node",
+    target: "node20",
+    external: ["*.node", "@agentcore-client/*"],
+    logLevel: "warning",
+  };
+  const { outputFiles } = await build({ ...options, format: "cjs", write: false });
+  writeFileSync(`${file}.js`, withTheirNames(outputFiles[0].text));
+  const { metafile } = await build({ ...options, format: "esm", metafile: true, write: false });
+  const names = Object.values(metafile.outputs).flatMap(({ exports }) => exports);
+  const target = `./${entry.split("/").at(-1)}.js`;
+  writeFileSync(
+    `${file}.mjs`,
+    `import { createRequire } from "node:module";
+const require = createRequire(import.meta.url);
+export const {
+${names.map((name) => `  ${name},\n`).join("")}} = require("${target}");
+`,
+  );
+  writeFileSync(`${file}.d.mts`, `export * from "${target}";\n`);
+}
