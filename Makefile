@@ -22,7 +22,7 @@ RUFF := .venv/bin/ruff
 RUFF_READY := .venv/ruff-$(RUFF_VERSION).stamp
 INTEROP := tests/interop/.venv
 INTEROP_READY := $(INTEROP)/ready.stamp
-PYTHON_FILES := tests bindings/python examples/python benches
+PYTHON_FILES := tests bindings/python examples/python examples/lambda-websocket benches crates/agentcore-local/tests
 
 # The Python package: its venv holds what builds, checks and tests it.
 BINDING := bindings/python
@@ -78,6 +78,11 @@ help: ## list the verbs
 .PHONY: quickstart
 quickstart: ## an agent answers in the terminal; ARGS="--arn … prompt" asks a real one
 	@$(CARGO) run --locked -p agentcore-examples --no-default-features $(if $(FEATURES),--features $(FEATURES)) --example quickstart -- $(ARGS)
+
+# The Python package as it is built here, its handler, and the page. ARGS are flags of agentcore-local.
+.PHONY: relay-demo
+relay-demo: python-build ## browser, API Gateway, Lambda and agent on this machine; ARGS="--agent http://127.0.0.1:8080"
+	@$(BINDING_PYTHON) examples/lambda-websocket/local/demo.py $(ARGS)
 
 .PHONY: test
 test: interop-env python-build addon browser-env ## all tests, of all crates and languages

@@ -14,9 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 ONCE = Config(retries={"total_max_attempts": 1})
-api = boto3.client(
-    "apigatewaymanagementapi", endpoint_url=os.environ["ENDPOINT_URL"], config=ONCE
-)
+api = boto3.client("apigatewaymanagementapi", endpoint_url=os.environ["ENDPOINT_URL"], config=ONCE)
 function = boto3.client("lambda", endpoint_url=os.environ["LAMBDA_URL"], config=ONCE)
 
 

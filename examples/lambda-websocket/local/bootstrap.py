@@ -1,4 +1,4 @@
-"""Runs a Lambda handler on this machine: the loop of the Lambda runtime API, on the standard library.
+"""Runs a Lambda handler on this machine: the loop of the runtime API, on the standard library.
 
     python bootstrap.py handler.handler
 
