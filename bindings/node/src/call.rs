@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake as _, Waker};
+use std::task::{Poll, Wake as _};
 
 use agentcore_client::Result as CoreResult;
 use agentcore_ffi::{
@@ -95,7 +95,7 @@ impl PendingCall {
         let done = match state.turn(self.background, &self.waker, &self.queue) {
             Poll::Pending => return None,
             Poll::Ready(Turn::Ask(question)) => {
-                return Some(Either5::C(Question { asked: Some(question) }));
+                return Some(Either5::C(Question::new(question)));
             }
             Poll::Ready(Turn::Done(done)) => done,
         };
@@ -126,6 +126,12 @@ impl PendingCall {
 #[napi]
 pub struct Question {
     asked: Option<Asked>,
+}
+
+impl Question {
+    pub(crate) fn new(question: Asked) -> Self {
+        Self { asked: Some(question) }
+    }
 }
 
 #[napi]

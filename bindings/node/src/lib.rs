@@ -14,6 +14,7 @@ mod response;
 mod stream;
 mod call;
 mod client;
+mod relay;
 mod ids;
 
 use napi_derive::napi;

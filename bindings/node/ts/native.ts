@@ -121,6 +121,30 @@ export interface Client {
   startPanic(token: number): PendingCall | Failure;
 }
 
+export interface HookQuestion {
+  readonly kind: "payload" | "principal" | "claim";
+  readonly told: string | null;
+  answerPayload(payload: string | Uint8Array): void;
+  answerPrincipal(principal: string | undefined): void;
+  answerClaim(first: boolean): void;
+  refuse(why: string): void;
+  fail(): void;
+}
+
+export interface PendingRelay {
+  poll(): Question | HookQuestion | string | Failure | null;
+}
+
+export interface Relay {
+  start(
+    client: Client,
+    token: number,
+    event: string,
+    remaining: number | undefined,
+    functionArn: string | undefined,
+  ): PendingRelay | Failure;
+}
+
 export interface Arn {
   arn: string;
   partition: string;
@@ -134,12 +158,14 @@ interface Native {
   ReadyQueue: new (wake: () => void) => ReadyQueue;
   PendingCall: abstract new () => PendingCall;
   Question: abstract new () => Question;
+  HookQuestion: abstract new () => HookQuestion;
   Response: abstract new () => Response;
   Stream: abstract new () => Stream;
   Client: abstract new () => Client;
   version(): string;
   textFormats(): string[];
   openClient(queue: ReadyQueue, auth: Auth | undefined, options: Options): Client | Failure;
+  openRelay(client: Client, options: Options): Relay | Failure;
   generateSessionId(): string;
   deriveSessionId(secret: Uint8Array, parts: readonly string[]): string | Failure;
   deriveGuessableSessionId(parts: readonly string[]): string | Failure;
