@@ -15,11 +15,11 @@
  *
  * @packageDocumentation
  */
-import type { AgentEvent } from "./event.js";
-import { type Next, readable } from "./readable.js";
-import { EVENT_STREAM, type HeartbeatOptions, heartbeatOf, withHeartbeat } from "./sse.js";
-import type { AgentStream } from "./stream.js";
-import { passingOn, told, withDefaults } from "./web.js";
+import { type AgentEvent, type AgentStream, type HeartbeatOptions, internals } from "./index.js";
+import type { Next } from "./readable.js";
+
+const { EVENT_STREAM, heartbeatOf, passingOn, readable, told, withDefaults, withHeartbeat } =
+  internals;
 
 /** A part of the protocol that this module makes; the AI SDK's `UIMessageChunk` has all of them. */
 export type UIMessagePart =

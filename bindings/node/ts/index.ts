@@ -16,6 +16,9 @@
  * @packageDocumentation
  */
 import { native } from "./native.js";
+import { readable } from "./readable.js";
+import { EVENT_STREAM, heartbeatOf, isEventStream, withHeartbeat } from "./sse.js";
+import { passingOn, told, withDefaults } from "./web.js";
 
 export { AgentCoreClient } from "./client.js";
 export {
@@ -74,3 +77,19 @@ export { errorResponse, readJson, type ToldError } from "./web.js";
 
 /** This package's version. */
 export const version: string = native.version();
+
+/**
+ * What the other ways in share with this one, so that there is one copy of everything.
+ *
+ * @internal
+ */
+export const internals = {
+  EVENT_STREAM,
+  heartbeatOf,
+  isEventStream,
+  passingOn,
+  readable,
+  told,
+  withDefaults,
+  withHeartbeat,
+};

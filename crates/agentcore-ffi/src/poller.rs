@@ -90,8 +90,11 @@ impl Reactor for Poller {
             key
         };
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let watching =
-            lock(&self.poll).registry().register(&mut SourceFd(&fd.as_raw_fd()), Token(key), interest);
+        let watching = lock(&self.poll).registry().register(
+            &mut SourceFd(&fd.as_raw_fd()),
+            Token(key),
+            interest,
+        );
         if let Err(error) = watching {
             lock(&self.watched).by_key.remove(&key);
             return Err(error);

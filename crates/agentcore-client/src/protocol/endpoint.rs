@@ -298,7 +298,7 @@ impl ServiceEndpoint {
     }
 
     /// The `host` header.
-    pub(crate) fn host(&self) -> &str {
+    pub(crate) fn host_header(&self) -> &str {
         &self.0.authority
     }
 

@@ -115,7 +115,7 @@ impl Aws {
         *request.uri_mut() = call.endpoint.uri(call.path)?;
         let headers = request.headers_mut();
         headers.reserve(8);
-        if let Ok(host) = HeaderValue::from_str(call.endpoint.host()) {
+        if let Ok(host) = HeaderValue::from_str(call.endpoint.host_header()) {
             headers.insert(header::HOST, host);
         }
         headers.insert(header::USER_AGENT, self.user_agent.clone());

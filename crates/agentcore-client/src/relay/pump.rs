@@ -49,13 +49,13 @@ pub(super) enum Ended {
 }
 
 enum Source {
-    Opening(BoxFuture<'static, Result<AgentStream>>),
+    Opening(BoxFuture<'static, Result<Box<AgentStream>>>),
     Open(Box<AgentStream>),
     Over,
 }
 
 enum Next {
-    Opened(Result<AgentStream>),
+    Opened(Result<Box<AgentStream>>),
     Event(Option<Result<AgentEvent>>),
     Posted(Posted),
     Post,
@@ -72,7 +72,7 @@ struct Posting {
 impl Pump {
     /// Invokes the agent and relays its answer.
     pub(super) async fn run(mut self, invoke: Invoke) -> Ended {
-        let mut source = Source::Opening(Box::pin(invoke.stream()));
+        let mut source = Source::Opening(Box::pin(async { invoke.stream().await.map(Box::new) }));
         let mut posting: Option<Posting> = None;
         let mut quiet_since = Instant::now();
         let mut beat = Box::pin(sleep(self.heartbeat));
@@ -87,7 +87,7 @@ impl Pump {
                 Next::Opened(Ok(stream)) => {
                     // A whole JSON value is the answer, in whatever shape the agent gives it.
                     self.events |= stream.head().framing() == Framing::Json;
-                    source = Source::Open(Box::new(stream));
+                    source = Source::Open(stream);
                 }
                 Next::Opened(Err(error)) => {
                     source = Source::Over;
