@@ -172,16 +172,24 @@ docs-check:
 bench: ## criterion benches; ARGS is a filter
 	$(CARGO) bench --locked -p agentcore-benches -- $(ARGS)
 
-# The client as users have it: a wheel, installed. A new one replaces the old.
 .PHONY: bench-python
-bench-python: $(BENCH_PYTHON_READY) ## the Python package beside raw hyper, boto3 and aiobotocore; ARGS=--quick
+bench-python: bench-wheel ## the Python package beside raw hyper, boto3 and aiobotocore; ARGS=--quick
 	$(CARGO) build --locked --release -p agentcore-benches --bins
+	$(BENCH_PYTHON)/bin/python benches/run.py python $(ARGS)
+
+.PHONY: bench-relay
+bench-relay: bench-wheel ## the relay beside the same one on boto3; Linux; ARGS=--quick
+	$(CARGO) build --locked --release -p agentcore-local
+	AGENTCORE_LOCAL_BIN=$(TARGET_DIR)/release/agentcore-local $(BENCH_PYTHON)/bin/python benches/relay/run.py $(ARGS)
+
+# The client as users have it: a wheel, installed. A new one replaces the old.
+.PHONY: bench-wheel
+bench-wheel: $(BENCH_PYTHON_READY)
 	rm -rf $(BENCH_PYTHON)/wheel
 	$(BENCH_PYTHON)/bin/maturin build --quiet --locked --release --manifest-path bindings/python/Cargo.toml \
 	  --interpreter $(BENCH_PYTHON)/bin/python --out $(BENCH_PYTHON)/wheel
 	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps \
 	  --force-reinstall $(BENCH_PYTHON)/wheel/*.whl
-	$(BENCH_PYTHON)/bin/python benches/run.py python $(ARGS)
 
 $(BENCH_PYTHON_READY): benches/python/requirements.txt
 	$(PYTHON) -m venv --clear $(BENCH_PYTHON)
