@@ -102,7 +102,7 @@ impl Calls {
         let done = match pending.turn(queue) {
             Poll::Pending => return None,
             Poll::Ready(Turn::Ask(question)) => {
-                return Some(Either5::C(Question { asked: Some(question) }));
+                return Some(Either5::C(Question::new(question)));
             }
             Poll::Ready(Turn::Done(done)) => done,
         };
@@ -130,6 +130,12 @@ impl Calls {
 #[napi]
 pub struct Question {
     asked: Option<Asked>,
+}
+
+impl Question {
+    pub(crate) fn new(question: Asked) -> Self {
+        Self { asked: Some(question) }
+    }
 }
 
 #[napi]

@@ -197,6 +197,10 @@ pub(crate) struct Borrowed {
 }
 
 impl Borrowed {
+    pub(crate) fn client(&self) -> &CoreClient {
+        &self.client
+    }
+
     /// A stream that is closed with the client.
     pub(crate) fn adopt(&self, feed: Feed) -> Arc<Feed> {
         let feed = Arc::new(feed);
@@ -213,7 +217,12 @@ impl Borrowed {
 }
 
 impl Client {
-    fn borrow(&self) -> Result<Borrowed, Failure> {
+    /// Where its calls say that they can be polled again.
+    pub(crate) fn queue(&self) -> &Shared {
+        &self.queue
+    }
+
+    pub(crate) fn borrow(&self) -> Result<Borrowed, Failure> {
         if self.closed() {
             return Err(CLOSED);
         }

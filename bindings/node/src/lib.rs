@@ -16,6 +16,7 @@ mod stream;
 mod call;
 mod queue;
 mod client;
+mod relay;
 mod ids;
 
 use napi_derive::napi;

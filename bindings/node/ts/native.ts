@@ -115,6 +115,30 @@ export interface Client {
   startPanic(token: number): Failure | null;
 }
 
+export interface HookQuestion {
+  readonly kind: "payload" | "principal" | "claim";
+  readonly told: string | null;
+  answerPayload(payload: string | Uint8Array): void;
+  answerPrincipal(principal: string | undefined): void;
+  answerClaim(first: boolean): void;
+  refuse(why: string): void;
+  fail(): void;
+}
+
+export interface PendingRelay {
+  poll(): Question | HookQuestion | string | Failure | null;
+}
+
+export interface Relay {
+  start(
+    client: Client,
+    token: number,
+    event: string,
+    remaining: number | undefined,
+    functionArn: string | undefined,
+  ): PendingRelay | Failure;
+}
+
 export interface Arn {
   arn: string;
   partition: string;
@@ -127,6 +151,7 @@ export interface Arn {
 interface Native {
   ReadyQueue: new (wake: () => void, byLibuv: boolean) => ReadyQueue;
   Question: abstract new () => Question;
+  HookQuestion: abstract new () => HookQuestion;
   Stream: abstract new () => Stream;
   Client: abstract new () => Client;
   version(): string;
@@ -140,6 +165,7 @@ interface Native {
   responseEnd(of: Response): string;
   textFormats(): string[];
   openClient(queue: ReadyQueue, auth: Auth | undefined, options: Options): Client | Failure;
+  openRelay(client: Client, options: Options): Relay | Failure;
   generateSessionId(): string;
   deriveSessionId(secret: Uint8Array, parts: readonly string[]): string | Failure;
   deriveGuessableSessionId(parts: readonly string[]): string | Failure;

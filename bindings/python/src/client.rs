@@ -54,6 +54,8 @@ pub(crate) fn answer(
         Question::Credentials(asker) => asked
             .and_then(|given| values::credentials(&given))
             .map(|credentials| drop(asker.send(Ok(credentials)))),
+        // Answered by the relay that has them.
+        Question::Hook(_) => Ok(()),
     };
     match handed_over {
         Ok(()) => Ok(None),
@@ -337,6 +339,16 @@ impl Client {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let Live { client, group } = live.as_ref().and_then(Owned::get)?;
         Some((client.clone(), Arc::clone(group)))
+    }
+
+    /// The client of this process.
+    pub(crate) fn core(&self, py: Python<'_>) -> PyResult<CoreClient> {
+        self.live(py).map(|(client, _)| client)
+    }
+
+    /// Who is asked for credentials, and how long that may take.
+    pub(crate) fn provider(&self, py: Python<'_>) -> PyResult<Option<(&Provider, Duration)>> {
+        self.borrow(py).map(|live| self.asked(&live))
     }
 
     fn asked(&self, live: &Borrowed) -> Option<(&Provider, Duration)> {

@@ -42,7 +42,7 @@ fn str_of<'a>(name: &str, value: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     })
 }
 
-fn boolean(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(crate) fn boolean(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
     value.extract().map_err(|_| wrong_type(name, value, "a bool"))
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn texts(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String
 }
 
 /// Seconds, as a number; `None` for no limit.
-fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
+pub(crate) fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
     if value.is_none() {
         return Ok(None);
     }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use agentcore_ffi::{Call, Lane, Turn};
+use agentcore_ffi::{Call, Hook, Lane, Question, Turn};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
@@ -41,8 +41,23 @@ pub(crate) fn wait<T: Send>(
 pub(crate) fn drive<T: Send>(
     py: Python<'_>,
     lane: &Lane,
+    call: Call<T>,
+    provider: Option<(&Provider, Duration)>,
+) -> PyResult<T> {
+    // Without a relay there are no hooks.
+    drive_with(py, lane, call, provider, &mut |_| Ok(()))
+}
+
+/// As `drive`, and runs hooks.
+///
+/// # Errors
+/// As `drive`, and what `run` raises.
+pub(crate) fn drive_with<T: Send>(
+    py: Python<'_>,
+    lane: &Lane,
     mut call: Call<T>,
     provider: Option<(&Provider, Duration)>,
+    run: &mut dyn FnMut(Hook) -> PyResult<()>,
 ) -> PyResult<T> {
     let mut cause = None;
     let mut too_late = None;
@@ -61,6 +76,7 @@ pub(crate) fn drive<T: Send>(
                     error
                 });
             }
+            Turn::Ask(Question::Hook(hook)) => run(*hook)?,
             Turn::Ask(question) => match provider {
                 Some((provider, limit)) => {
                     let asked_at = Instant::now();

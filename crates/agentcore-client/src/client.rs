@@ -80,6 +80,11 @@ impl Client {
         self.core.transport.close_idle();
     }
 
+    /// What a relay needs besides calls.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     /// The runtime that is called; `None` for a local agent or a whole invocation URL.
     pub fn runtime_arn(&self) -> Option<&RuntimeArn> {
         let endpoint = &self.core.endpoint;

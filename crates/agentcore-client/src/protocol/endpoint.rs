@@ -295,16 +295,44 @@ impl Endpoint {
                 ));
             }
         }
-        self.absolute(target)
+        self.base.absolute(target)
+    }
+}
+
+/// Where another service of AWS is: what a relay needs besides its agent.
+#[derive(Clone)]
+pub(crate) struct ServiceEndpoint(Base);
+
+impl ServiceEndpoint {
+    /// The service's own host, which is made of checked parts.
+    pub(crate) fn aws(host: String) -> Self {
+        Self(Base::of_host(host))
     }
 
-    fn absolute(&self, target: String) -> Result<Uri> {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(if self.base.tls { Scheme::HTTPS } else { Scheme::HTTP });
-        parts.authority =
-            Some(Authority::try_from(self.base.authority.as_str()).map_err(internal)?);
-        parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(internal)?);
-        Uri::from_parts(parts).map_err(internal)
+    /// A URL from outside, under the rules of `endpoint_url`.
+    pub(crate) fn parse(field: &'static str, url: &str, allow_http: &[String]) -> Result<Self> {
+        Base::parse(field, url, allow_http, Query::Refused).map(Self)
+    }
+
+    /// Whether the URL says more than a host.
+    pub(crate) fn has_path(&self) -> bool {
+        !self.0.path.is_empty()
+    }
+
+    /// The `host` header.
+    pub(crate) fn host_header(&self) -> &str {
+        &self.0.authority
+    }
+
+    /// The URL of a path, which begins with a slash and is percent-encoded already.
+    pub(crate) fn uri(&self, path: &str) -> Result<Uri> {
+        self.0.absolute(format!("{}{path}", self.0.path))
+    }
+}
+
+impl fmt::Debug for ServiceEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServiceEndpoint({})", self.0.authority)
     }
 }
 
@@ -378,7 +406,10 @@ impl Base {
         let partition = arn.partition_data();
         let fips = if fips { "-fips" } else { "" };
         let suffix = if dualstack { partition.dual_stack_dns_suffix } else { partition.dns_suffix };
-        let host = format!("bedrock-agentcore{fips}.{}.{suffix}", arn.region());
+        Self::of_host(format!("bedrock-agentcore{fips}.{}.{suffix}", arn.region()))
+    }
+
+    fn of_host(host: String) -> Self {
         Self {
             tls: true,
             authority: host.clone(),
@@ -387,6 +418,14 @@ impl Base {
             query: None,
             loopback: false,
         }
+    }
+
+    fn absolute(&self, target: String) -> Result<Uri> {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(if self.tls { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.authority = Some(Authority::try_from(self.authority.as_str()).map_err(internal)?);
+        parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(internal)?);
+        Uri::from_parts(parts).map_err(internal)
     }
 
     /// Reads a URL by hand: parsers that mend what they are given, as URL parsers do, would let
