@@ -80,6 +80,11 @@ impl ReadyQueue {
         Some(enter(Arc::clone(poller) as _))
     }
 
+    #[cfg(all(unix, test))]
+    pub(crate) fn poller(&self) -> Option<&Poller> {
+        self.poller.as_deref()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
