@@ -269,6 +269,47 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_goes_on_in_a_run_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = client(&listener);
+        let (go_on, told) = mpsc::channel::<()>();
+        let server = thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            read_request(&mut peer);
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close";
+            peer.write_all(format!("{head}\r\n\r\n").as_bytes()).unwrap();
+            for number in 0..3 {
+                told.recv().unwrap();
+                peer.write_all(format!("data: {number}\n\n").as_bytes()).unwrap();
+            }
+        });
+        let mut here = Loop::new();
+        let feed = here.open(&client);
+        let reading = feed.begin_read().unwrap();
+        go_on.send(()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let batch = runtime.block_on(std::future::poll_fn(|cx| reading.poll_events(cx)));
+        assert!(matches!(batch, Batch::Items(items) if items.len() == 1));
+        let mut quiet = Context::from_waker(std::task::Waker::noop());
+        runtime.block_on(async { assert!(reading.poll_events(&mut quiet).is_pending()) });
+        drop(reading);
+        let poller = here.queue.poller().unwrap();
+        assert!(lock(&poller.watched).by_key.is_empty());
+        for _ in 1..3 {
+            go_on.send(()).unwrap();
+        }
+        server.join().unwrap();
+        let reading = feed.begin_read().unwrap();
+        let mut got = 0;
+        while let Batch::Items(items) =
+            runtime.block_on(std::future::poll_fn(|cx| reading.poll_events(cx)))
+        {
+            got += items.len();
+        }
+        assert_eq!(got, 2);
+    }
+
+    #[test]
     fn dropping_a_call_ends_its_connection_and_its_registration() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = client(&listener);
