@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake as _, Waker};
+use std::task::{Poll, Wake as _};
 
 use agentcore_client::Result as CoreResult;
 use agentcore_ffi::{
