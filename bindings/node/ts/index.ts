@@ -15,7 +15,12 @@
  *
  * @packageDocumentation
  */
+import * as check from "./check.js";
+import { fromNative, isFailure, orThrow } from "./errors.js";
+import { emit } from "./log.js";
+import { loop } from "./loop.js";
 import { native } from "./native.js";
+import { encode } from "./options.js";
 import { readable } from "./readable.js";
 import { EVENT_STREAM, heartbeatOf, isEventStream, withHeartbeat } from "./sse.js";
 import { passingOn, told, withDefaults } from "./web.js";
@@ -85,8 +90,16 @@ export const version: string = native.version();
  */
 export const internals = {
   EVENT_STREAM,
+  check,
+  emit,
+  encode,
+  fromNative,
   heartbeatOf,
   isEventStream,
+  isFailure,
+  loop,
+  native,
+  orThrow,
   passingOn,
   readable,
   told,

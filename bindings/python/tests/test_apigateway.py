@@ -74,7 +74,7 @@ class Socket:
 
 
 def connect(plane: LocalDataPlane, origin: str | None = "http://localhost") -> Any:
-    url = plane._start_line["websocket_url"]
+    url = plane.base_url.replace("http", "ws") + "/local"
     return websockets.connect(url, origin=origin, open_timeout=SOON, proxy=None, max_size=None)
 
 
