@@ -98,7 +98,8 @@ test: interop-env python-build addon browser-env nextjs-build ## all tests, of a
 	exit $$status
 
 .PHONY: browser-test
-browser-test: addon browser-env nextjs-build ## the tests with a real browser; pictures of what it saw are in target/browser
+browser-test: addon python-build browser-env nextjs-build ## the tests with a real browser; pictures of what it saw are in target/browser
+	$(CARGO) build --locked -p agentcore-example-axum-sse
 	cd $(BROWSER) && $(NPM) run --silent test
 
 # The Next.js example as its users build it: half a minute and more, so only when it has changed.

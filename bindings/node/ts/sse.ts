@@ -6,7 +6,7 @@
 import { milliseconds } from "./check.js";
 import { refused } from "./errors.js";
 import type { Next } from "./readable.js";
-import { told } from "./web.js";
+import { publicError } from "./web.js";
 
 /** How a stream of server-sent events is passed on. */
 export interface HeartbeatOptions {
@@ -205,10 +205,10 @@ export function wholeEvents(
       if (chunk === undefined) return undefined;
     }
   };
-  return withHeartbeat(cut, heartbeat, () => cutter.atBorder);
+  return withHeartbeat(cut, heartbeat, () => cutter.atBorder && failed === undefined);
 }
 
 /** An error as an event for a browser. */
 export function errorEvent(error: unknown): Uint8Array {
-  return new TextEncoder().encode(`event: error\ndata: ${JSON.stringify(told(error).body)}\n\n`);
+  return new TextEncoder().encode(`event: error\ndata: ${publicError(error).body}\n\n`);
 }

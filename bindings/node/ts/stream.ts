@@ -376,7 +376,7 @@ export class AgentStream extends Head implements AsyncIterable<AgentEvent> {
    * keep proxies from holding events back.
    *
    * Of a stream of events, whole events are passed on as they came. One that breaks ends with an event
-   * named `error`, whose data is the JSON of {@link errorResponse}, and then breaks, too; an answer
+   * named `error`, whose data is the body of {@link publicError}, and then breaks, too; an answer
    * without either is whole.
    *
    * @param init - Another status, or more headers; they win over those set here.

@@ -19,6 +19,7 @@ __all__ = [
     "derive_guessable_session_id",
     "derive_session_id",
     "generate_session_id",
+    "invoke_policy",
     "parse_runtime_arn",
     "runtime_arn_of_agent",
 ]

@@ -36,7 +36,10 @@ export async function promptOf(request: Request): Promise<string> {
   const body = await readJson<{ prompt?: unknown } | null>(request, { limit: PROMPT_BYTES });
   const prompt = body?.prompt;
   if (typeof prompt !== "string" || prompt.trim() === "") {
-    throw new InvalidInputError("prompt: absent; must be text", { field: "prompt" });
+    throw new InvalidInputError("prompt: absent; must be text", {
+      delivery: "not_sent",
+      field: "prompt",
+    });
   }
   return prompt;
 }

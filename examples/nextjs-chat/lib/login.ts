@@ -1,7 +1,7 @@
 // Users who log in at Amazon Cognito, for a runtime with a JWT authorizer: their access token is
 // forwarded, and the runtime checks it (the user pool's discovery URL, and this client id among the
 // allowed clients). Without COGNITO_CLIENT_ID nobody logs in, and calls are signed by this server's role.
-import { CredentialsError, InvalidInputError, readJson } from "agentcore-client";
+import { InvalidInputError, readJson } from "agentcore-client";
 import { cookies } from "next/headers";
 import { COOKIE_OPTIONS } from "./session";
 
@@ -16,7 +16,7 @@ export async function tokenOfUser(): Promise<{ id: string; token: string }> {
   const token = (await cookies()).get(COOKIE)?.value;
   const claims = token === undefined ? undefined : claimsOf(token);
   if (token === undefined || claims === undefined || claims.exp * 1000 <= Date.now()) {
-    throw new CredentialsError("nobody is logged in", { delivery: "not_sent", status: 401 });
+    throw unauthorized("absent or expired; must be a user's token");
   }
   return { id: claims.sub, token };
 }
@@ -37,7 +37,10 @@ export async function logIn(request: Request): Promise<void> {
     limit: 4_000,
   });
   if (typeof body?.username !== "string" || typeof body.password !== "string") {
-    throw new InvalidInputError("username: absent; must be text", { field: "username" });
+    throw new InvalidInputError("username: absent; must be text", {
+      delivery: "not_sent",
+      field: "username",
+    });
   }
   const { COGNITO_CLIENT_ID, COGNITO_REGION, COGNITO_ENDPOINT } = process.env;
   const answer = await fetch(
@@ -62,10 +65,15 @@ export async function logIn(request: Request): Promise<void> {
   if (answer.status >= 500) throw new Error(`Cognito answers ${answer.status}`);
   // A wrong password; or a challenge, such as a second factor, that this example has no page for.
   if (told.AuthenticationResult === undefined) {
-    throw new CredentialsError("Cognito refused the login", { delivery: "not_sent", status: 401 });
+    throw unauthorized("Cognito grants none; must be that of a user who gave the right password");
   }
   const { AccessToken, ExpiresIn } = told.AuthenticationResult;
   (await cookies()).set(COOKIE, AccessToken, { ...COOKIE_OPTIONS, maxAge: ExpiresIn });
+}
+
+/** The error that `errorResponse` answers with 401. */
+function unauthorized(why: string): InvalidInputError {
+  return new InvalidInputError(`bearerToken: ${why}`, { delivery: "not_sent", field: "bearerToken" });
 }
 
 export async function logOut(): Promise<void> {

@@ -87,7 +87,7 @@ type Sending = BoxFuture<'static, std::result::Result<Response<Body>, SendError>
 
 /// What one call brings along.
 pub(crate) struct Call<'a> {
-    pub(crate) timeouts: Timeouts,
+    pub(crate) timeouts: &'a Timeouts,
     pub(crate) retry: RetryPolicy,
     pub(crate) operation: Operation,
     pub(crate) acts_for_user: bool,
@@ -135,7 +135,7 @@ impl Core {
         loop {
             match calls.next() {
                 Step::NeedAuth => {
-                    match authorize(&self.authorizer, &call.timeouts, started, end).await {
+                    match authorize(&self.authorizer, call.timeouts, started, end).await {
                         Ok(found) => {
                             authorization = found;
                             calls.authorised();

@@ -10,6 +10,7 @@ use http::{HeaderValue, Uri};
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::protocol::arn::{RuntimeArn, percent_encode};
+use crate::protocol::policy::PolicyAction;
 use crate::protocol::{region, shape};
 
 /// Longer than any URL that anybody configures, and short enough for every proxy.
@@ -86,21 +87,21 @@ impl Operation {
     /// The IAM action that allows it.
     pub(crate) const fn iam_action(self) -> &'static str {
         match self {
-            Self::Invoke => "bedrock-agentcore:InvokeAgentRuntime",
-            Self::Command => "bedrock-agentcore:InvokeAgentRuntimeCommand",
-            Self::StopSession => "bedrock-agentcore:StopRuntimeSession",
-            Self::AgentCard => "bedrock-agentcore:GetAgentCard",
-            Self::WebSocket => "bedrock-agentcore:InvokeAgentRuntimeWithWebSocketStream",
-            Self::Shell => "bedrock-agentcore:InvokeAgentRuntimeCommandShell",
+            Self::Invoke => PolicyAction::InvokeAgentRuntime.as_str(),
+            Self::Command => PolicyAction::InvokeAgentRuntimeCommand.as_str(),
+            Self::StopSession => PolicyAction::StopRuntimeSession.as_str(),
+            Self::AgentCard => PolicyAction::GetAgentCard.as_str(),
+            Self::WebSocket => PolicyAction::InvokeAgentRuntimeWithWebSocketStream.as_str(),
+            Self::Shell => PolicyAction::InvokeAgentRuntimeCommandShell.as_str(),
         }
     }
 
     /// The IAM action that a user id needs besides.
     pub(crate) const fn iam_action_for_user(self) -> Option<&'static str> {
         match self {
-            Self::Invoke => Some("bedrock-agentcore:InvokeAgentRuntimeForUser"),
+            Self::Invoke => Some(PolicyAction::InvokeAgentRuntimeForUser.as_str()),
             Self::WebSocket => {
-                Some("bedrock-agentcore:InvokeAgentRuntimeWithWebSocketStreamForUser")
+                Some(PolicyAction::InvokeAgentRuntimeWithWebSocketStreamForUser.as_str())
             }
             _ => None,
         }
@@ -210,7 +211,15 @@ impl Endpoint {
             need_arn(arn)?;
         }
         let host_header = HeaderValue::from_str(&base.authority).map_err(internal)?;
-        Ok(Self { kind, base, arn: arn.cloned(), host_header })
+        let endpoint = Self { kind, base, arn: arn.cloned(), host_header };
+        match (endpoint.function_url_region(), &options.region) {
+            (Some(of_url), Some(option)) if of_url != option => Err(Error::invalid(
+                "region",
+                format_args!("{option}, but the function URL's is {of_url}"),
+                "leave it out: the URL's region counts",
+            )),
+            _ => Ok(endpoint),
+        }
     }
 
     pub(crate) fn kind(&self) -> TargetKind {
@@ -220,6 +229,19 @@ impl Endpoint {
     /// The runtime, if one was named; a local agent and a whole URL do without.
     pub(crate) fn arn(&self) -> Option<&RuntimeArn> {
         self.arn.as_ref()
+    }
+
+    /// The region of an AWS Lambda function URL; `None` for everything else. Its host says so in
+    /// full: whatever looks alike is somebody else's, and is not signed for Lambda.
+    pub(crate) fn function_url_region(&self) -> Option<&str> {
+        let Base { tls, authority, host, .. } = &self.base;
+        if self.kind != TargetKind::InvocationUrl || !tls || authority != host {
+            return None;
+        }
+        let (id, rest) = host.split_once(".lambda-url.")?;
+        let region = rest.strip_suffix(".on.aws")?;
+        let is_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric());
+        (is_id && region::partition_of("invocation_url", region).is_ok()).then_some(region)
     }
 
     /// The `host` header: with the port unless it is the scheme's own.
