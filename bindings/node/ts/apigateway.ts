@@ -17,23 +17,12 @@
  * @packageDocumentation
  */
 import { AsyncResource } from "node:async_hooks";
-import {
-  boolean,
-  type Check,
-  members,
-  milliseconds,
-  oneOf,
-  type Table,
-  text,
-  texts,
-  wrongType,
-} from "./check.js";
-import { AgentCoreClient } from "./client.js";
-import { fromNative, isFailure, orThrow } from "./errors.js";
-import { emit } from "./log.js";
-import { loop } from "./loop.js";
-import { type HookQuestion, native, type PendingRelay, type Question } from "./native.js";
-import { encode, type Payload } from "./options.js";
+import type { Check, Table } from "./check.js";
+import { AgentCoreClient, internals, type Payload } from "./index.js";
+import type { HookQuestion, PendingRelay, Question } from "./native.js";
+
+const { check, emit, encode, fromNative, isFailure, loop, native, orThrow } = internals;
+const { boolean, members, milliseconds, oneOf, text, texts, wrongType } = check;
 
 /** A message on its way to the agent. */
 export interface RelayMessage {

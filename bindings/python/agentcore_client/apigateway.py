@@ -76,7 +76,8 @@ class WebSocketRelay:
         principal: Who sends a message: the name of a member of what the API's authorizer said, such
             as `"principalId"`, or a callable that finds it in the event; a message without one is
             refused. It must tell users apart, since who has the same principal can name the same
-            conversations. By default nobody is known, and a connection has conversations of its own.
+            conversations. By default nobody is known, and a connection has conversations of its
+            own.
         payload: Makes the agent's payload of a message: `payload(body, message)`. Default:
             `{"prompt": …}`.
         claim: Says whether a second-stage event comes for the first time, by its number:
@@ -95,9 +96,9 @@ class WebSocketRelay:
         resume_lifetime: How long a `resume` token is good, in seconds. Default: 8 hours.
         anyone_resumes: Whether who holds a `resume` token of somebody unknown may go on with it.
             Otherwise such tokens are tied to their connection.
-        trust_client_session_ids: Whether clients may name runtime sessions, as `sessionId`; ids that
-            the service would refuse are derived into good ones. Whoever guesses an id is in its
-            session.
+        trust_client_session_ids: Whether clients may name runtime sessions, as `sessionId`; ids
+            that the service would refuse are derived into good ones. Whoever guesses an id is in
+            its session.
         region: The API's region. Default: `AWS_REGION`, else the runtime's.
         endpoint_url: Where `/@connections` is, such as `https://ws.example.com/chat` for a custom
             domain; the stage is not added.
