@@ -80,7 +80,7 @@ quickstart: ## an agent answers in the terminal; ARGS="--arn … prompt" asks a 
 	@$(CARGO) run --locked -p agentcore-examples --no-default-features $(if $(FEATURES),--features $(FEATURES)) --example quickstart -- $(ARGS)
 
 .PHONY: test
-test: interop-env python-build addon browser-env ## all tests, of all crates and languages
+test: interop-env python-build addon browser-env nextjs-build ## all tests, of all crates and languages
 	@mkdir -p target
 	@status=0; $(CARGO) test --locked --workspace --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
 	(cd $(BINDING) && $(BINDING_PYTHON) -m pytest -q) 2>&1 | tee target/pytest.log || status=$$?; \
@@ -98,9 +98,18 @@ test: interop-env python-build addon browser-env ## all tests, of all crates and
 	exit $$status
 
 .PHONY: browser-test
-browser-test: addon python-build browser-env ## the tests with a real browser; pictures of what it saw are in target/browser
+browser-test: addon python-build browser-env nextjs-build ## the tests with a real browser; pictures of what it saw are in target/browser
 	$(CARGO) build --locked -p agentcore-example-axum-sse
 	cd $(BROWSER) && $(NPM) run --silent test
+
+# The Next.js example as its users build it: half a minute and more, so only when it has changed.
+.PHONY: nextjs-build
+nextjs-build: addon
+	node $(BROWSER)/build-nextjs.mjs >target/nextjs-build.log 2>&1 || { cat target/nextjs-build.log; exit 1; }
+
+.PHONY: nextjs-chat
+nextjs-chat: nextjs-build ## the Next.js example, in production, with a demo agent
+	node $(BROWSER)/nextjs-chat.mjs
 
 .PHONY: browser-env
 browser-env: $(BROWSER_READY)
@@ -130,7 +139,7 @@ fmt-check: $(RUFF_READY)
 
 # The workspace as a whole, then the core with each set of features that someone depends on.
 .PHONY: lint
-lint: python-build addon ## clippy for each set of features; mypy, pyright and stubtest; biome and tsc; no warning is let through
+lint: python-build addon $(BROWSER_READY) ## clippy for each set of features; mypy, pyright and stubtest; biome and tsc; no warning is let through
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p agentcore-client --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p agentcore-client --all-targets --no-default-features -- -D warnings
@@ -267,5 +276,5 @@ clean: ## remove everything that was built or installed here
 	rm -rf .venv $(INTEROP) $(BENCH_PYTHON) $(BENCH_NODE)/node_modules .ruff_cache $(FUZZ)/target
 	rm -rf dist $(BINDING)/.venv $(BINDING)/.pytest_cache $(BINDING)/.mypy_cache
 	rm -f $(BINDING)/agentcore_client/_native.*.so $(NODE_BINDING)/*.node
-	rm -rf $(NODE_BINDING)/dist $(NODE_BINDING)/npm $(NODE_BINDING)/node_modules $(BROWSER)/node_modules
+	rm -rf $(NODE_BINDING)/dist $(NODE_BINDING)/npm $(NODE_BINDING)/node_modules $(BROWSER)/node_modules target/nextjs-chat
 	find $(PYTHON_FILES) -name __pycache__ -prune -exec rm -rf {} +

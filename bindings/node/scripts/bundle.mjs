@@ -14,14 +14,15 @@ function withTheirNames(code) {
   return code.replace(new RegExp(`\\b_(${renamed.join("|")})\\b`, "g"), "$1");
 }
 
-for (const entry of ["index", "testing/index"]) {
+for (const entry of ["index", "ai-sdk", "lambda", "testing/index"]) {
   const file = join(here, "dist", entry);
   const options = {
     entryPoints: [join(here, "ts", `${entry}.ts`)],
     bundle: true,
     platform: "node",
     target: "node20",
-    external: ["*.node", "@agentcore-client/*"],
+    // What the others want of the first way in, they take from its file.
+    external: ["*.node", "@agentcore-client/*", ...(entry === "index" ? [] : ["./index.js"])],
     logLevel: "warning",
   };
   const { outputFiles } = await build({ ...options, format: "cjs", write: false });

@@ -9,10 +9,12 @@
 
 mod errors;
 mod values;
-mod queue;
+#[cfg(unix)]
+mod uv;
 mod response;
 mod stream;
 mod call;
+mod queue;
 mod client;
 mod ids;
 

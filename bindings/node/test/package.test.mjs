@@ -4,6 +4,8 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { test } from "node:test";
 import * as esm from "agentcore-client";
+import * as aiSdk from "agentcore-client/ai-sdk";
+import * as lambda from "agentcore-client/lambda";
 import * as testing from "agentcore-client/testing";
 
 const require = createRequire(import.meta.url);
@@ -11,6 +13,8 @@ const require = createRequire(import.meta.url);
 test("import and require give the same", () => {
   for (const [name, imported] of [
     ["agentcore-client", esm],
+    ["agentcore-client/ai-sdk", aiSdk],
+    ["agentcore-client/lambda", lambda],
     ["agentcore-client/testing", testing],
   ]) {
     const required = require(name);

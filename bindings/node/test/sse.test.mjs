@@ -1,10 +1,10 @@
 // Answers on their way to a browser: whole events, heartbeats between them, the reason of a bad end.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { InvalidInputError } from "agentcore-client";
-import { EventCutter, withHeartbeat } from "../dist/sse.js";
+import { InvalidInputError, internals } from "agentcore-client";
 import { clientOf, failure, localDataPlane, pause, scriptedAgent } from "./support.mjs";
 
+const { EventCutter, withHeartbeat } = internals;
 const plane = await localDataPlane();
 const client = clientOf(plane);
 const text = (chunk) => Buffer.from(chunk).toString();
@@ -182,11 +182,8 @@ test("a stream that breaks says so in a last event, and then breaks, too", async
   assert.equal(events[0], 'data: "token0 "');
   assert.match(events[1], /^event: error\ndata: /);
   assert.deepEqual(JSON.parse(events[1].replace("event: error\ndata: ", "")), {
-    error: {
-      code: "STREAM_INTERRUPTED",
-      message: "The answer broke off.",
-      delivery: "accepted",
-    },
+    code: "STREAM_INTERRUPTED",
+    delivery: "accepted",
   });
   assert.deepEqual(events.slice(2), [""]);
 });

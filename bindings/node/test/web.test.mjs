@@ -1,15 +1,19 @@
 // What a browser is told of an error, and how a request's body is read.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import * as all from "agentcore-client";
 import {
   AgentCoreClient,
   AgentError,
   ConnectError,
   errorResponse,
+  publicError,
   readJson,
 } from "agentcore-client";
 import { clientOf, failure, localDataPlane } from "./support.mjs";
 
+const classes = new Map(Object.entries(all));
 const plane = await localDataPlane();
 const client = clientOf(plane);
 const tokens = await localDataPlane({ bearer: true });
@@ -22,28 +26,41 @@ async function told(error, init) {
   for (const secret of [plane.accessKey, "123456789012", "127.0.0.1", error.sessionId, "arn:"]) {
     if (secret !== undefined) assert.ok(!text.includes(secret), text);
   }
-  return { status: response.status, response, ...JSON.parse(text).error };
+  return { status: response.status, response, ...JSON.parse(text) };
 }
+
+test("what is told of an error is the same in every language", async () => {
+  const file = new URL("../../../tests/vectors/public_errors.json", import.meta.url);
+  const { errors } = JSON.parse(readFileSync(file, "utf8"));
+  const camel = (name) => name?.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+  for (const { error, status, body } of errors) {
+    const { kind, service_code: serviceCode, field, retry_after: retryAfter, ...members } = error;
+    const name = kind === "Timeout" ? "RequestTimeoutError" : `${kind}Error`;
+    const made = new (classes.get(name))("arn:aws:a secret", {
+      ...members,
+      serviceCode,
+      field: camel(field),
+      ...(retryAfter === undefined ? {} : { retryAfter: retryAfter * 1000 }),
+    });
+    assert.equal(made.kind, kind);
+    const told = publicError(made);
+    assert.equal(told.status, status, JSON.stringify(error));
+    assert.deepEqual(JSON.parse(told.body), body);
+    assert.equal(told.headers["retry-after"], body.retry_after?.toString());
+  }
+});
 
 test("the service's refusals", async () => {
   for (const [status, code, expected] of [
-    [400, "ValidationException", 400],
-    [403, "AccessDeniedException", 403],
-    [404, "ResourceNotFoundException", 502],
-    [429, "ThrottlingException", 429],
-    [500, "InternalServerException", 502],
-    [402, "ServiceQuotaExceededException", 502],
+    [401, "UnauthorizedException", 401],
+    [403, "AccessDeniedException", 502],
+    [429, "ThrottlingException", 503],
   ]) {
-    await plane.addFault({
-      status,
-      code,
-      message: "arn:aws:secret",
-      headers: { "retry-after": "2" },
-    });
+    const headers = { "retry-after": "2" };
+    await plane.addFault({ status, code, message: "arn:aws:secret", headers });
     const error = await failure(client.invoke("hi", { retry: "never" }));
-    const { status: is, code: kind, serviceCode, message, response } = await told(error);
+    const { status: is, code: kind, service_code: serviceCode, response } = await told(error);
     assert.deepEqual([is, kind, serviceCode], [expected, "SERVICE", code]);
-    assert.match(message, /^[A-Z].*\.$/);
     if (status === 429) assert.equal(response.headers.get("retry-after"), "2");
   }
 });
@@ -60,8 +77,8 @@ test("an expired token, and a runtime that takes the other kind", async () => {
   const signing = new AgentCoreClient({ ...options, credentials });
   const refused = await told(await failure(signing.invoke("hi")));
   signing.close();
-  assert.equal(refused.status, 403);
-  assert.equal(refused.delivery, "rejected");
+  assert.deepEqual([refused.status, refused.delivery], [502, "rejected"]);
+  assert.equal(refused.service_code, "AccessDeniedException");
 });
 
 test("the agent's failures, and what is no error of ours", async () => {
@@ -69,11 +86,11 @@ test("the agent's failures, and what is no error of ours", async () => {
   const before = await failure(client.invoke({ mode: "error_before", message: "secret" }));
   assert.ok(before instanceof AgentError);
   assert.deepEqual([(await told(before)).status, (await told(before)).code], [502, "AGENT"]);
-  assert.deepEqual((await told(new ConnectError("127.0.0.1"))).status, 503);
+  assert.deepEqual((await told(new ConnectError("127.0.0.1"))).status, 502);
   const other = await told(new Error("a secret"));
   assert.deepEqual(
-    { code: other.code, status: other.status, message: other.message },
-    { code: "INTERNAL", status: 500, message: "The server failed." },
+    { code: other.code, status: other.status, delivery: other.delivery },
+    { code: "INTERNAL", status: 500, delivery: "unknown" },
   );
   assert.equal((await told(new Error("x"), { status: 418 })).status, 418);
 });

@@ -15,11 +15,17 @@
  *
  * @packageDocumentation
  */
-import type { AgentEvent } from "./event.js";
-import { type Next, readable } from "./readable.js";
-import { EVENT_STREAM, type HeartbeatOptions, heartbeatOf, withHeartbeat } from "./sse.js";
-import type { AgentStream } from "./stream.js";
-import { passingOn, told, withDefaults } from "./web.js";
+import {
+  AgentCoreError,
+  type AgentEvent,
+  type AgentStream,
+  type ErrorKind,
+  type HeartbeatOptions,
+  internals,
+} from "./index.js";
+import type { Next } from "./readable.js";
+
+const { EVENT_STREAM, heartbeatOf, passingOn, readable, withDefaults, withHeartbeat } = internals;
 
 /** A part of the protocol that this module makes; the AI SDK's `UIMessageChunk` has all of them. */
 export type UIMessagePart =
@@ -59,6 +65,17 @@ export interface UIMessageStreamResponseOptions
     ResponseInit {}
 
 const TEXT_ID = "text";
+const WORDS: Readonly<Partial<Record<ErrorKind, string>>> = {
+  Timeout: "The agent took too long.",
+  Agent: "The agent failed.",
+  StreamInterrupted: "The answer broke off.",
+  TooLarge: "The answer is too large.",
+};
+
+function words(error: unknown): string {
+  const kind = error instanceof AgentCoreError ? error.kind : "Internal";
+  return WORDS[kind] ?? "The server failed.";
+}
 
 /**
  * An answer as parts of a UI message, e.g. for `writer.merge` of `createUIMessageStream`. One that
@@ -129,7 +146,7 @@ function parts(stream: AgentStream, options: UIMessageStreamOptions): Next<UIMes
         else take(toPart === undefined ? event.value.text : toPart(event.value));
       } catch (error) {
         if (stream.end === "closed") end({ type: "abort" });
-        else end({ type: "error", errorText: onError?.(error) ?? told(error).body.error.message });
+        else end({ type: "error", errorText: (onError ?? words)(error) });
         // What `toPart` throws leaves a stream that nobody reads.
         await stream.close();
       }

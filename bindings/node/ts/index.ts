@@ -16,6 +16,9 @@
  * @packageDocumentation
  */
 import { native } from "./native.js";
+import { readable } from "./readable.js";
+import { EVENT_STREAM, EventCutter, heartbeatOf, isEventStream, withHeartbeat } from "./sse.js";
+import { passingOn, withDefaults } from "./web.js";
 
 export { AgentCoreClient } from "./client.js";
 export {
@@ -70,7 +73,23 @@ export type {
 export { InvokeResponse, type StreamEnd } from "./response.js";
 export type { HeartbeatOptions } from "./sse.js";
 export { AgentStream } from "./stream.js";
-export { errorResponse, readJson, type ToldError } from "./web.js";
+export { errorResponse, type PublicError, publicError, readJson } from "./web.js";
 
 /** This package's version. */
 export const version: string = native.version();
+
+/**
+ * What the other ways in share with this one, so that there is one copy of everything; and the tests.
+ *
+ * @internal
+ */
+export const internals = {
+  EVENT_STREAM,
+  EventCutter,
+  heartbeatOf,
+  isEventStream,
+  passingOn,
+  readable,
+  withDefaults,
+  withHeartbeat,
+};

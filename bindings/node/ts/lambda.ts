@@ -17,11 +17,15 @@
  *
  * @packageDocumentation
  */
-import { milliseconds } from "./check.js";
-import { AgentCoreError } from "./errors.js";
-import { type HeartbeatOptions, heartbeatOf, isEventStream } from "./sse.js";
-import { AgentStream } from "./stream.js";
-import { errorResponse } from "./web.js";
+import {
+  AgentCoreError,
+  AgentStream,
+  errorResponse,
+  type HeartbeatOptions,
+  internals,
+} from "./index.js";
+
+const { heartbeatOf, isEventStream } = internals;
 
 /** A function URL's event, payload format 2.0, as far as it is looked at. */
 export interface FunctionUrlEvent {
@@ -107,7 +111,7 @@ export function streamHandler<
   options: StreamHandlerOptions = {},
 ): LambdaHandler<Event, Context> {
   const heartbeat = heartbeatOf(options.heartbeat);
-  const margin = milliseconds("margin", options.margin ?? MARGIN);
+  const { margin = MARGIN } = options;
   const handler: LambdaHandler<Event, Context> = async (event, responseStream, context) => {
     const left = new AbortController();
     responseStream.once("close", () => left.abort());

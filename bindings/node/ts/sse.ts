@@ -6,7 +6,7 @@
 import { milliseconds } from "./check.js";
 import { refused } from "./errors.js";
 import type { Next } from "./readable.js";
-import { told } from "./web.js";
+import { publicError } from "./web.js";
 
 /** How a stream of server-sent events is passed on. */
 export interface HeartbeatOptions {
@@ -24,6 +24,8 @@ export const EVENT_STREAM = "text/event-stream; charset=utf-8";
 const BEAT = new TextEncoder().encode(":\n\n");
 /** A longer event is handed over in pieces, and nothing of ours before its end. */
 const HELD_AT_MOST = 65_536;
+/** From the last event to the break. Whoever misses the event still sees the break. */
+const HEAD_START_MS = 200;
 /** The longest that a timer takes. */
 const LONGEST = 2 ** 31 - 1;
 const LF = 10;
@@ -184,7 +186,12 @@ export function wholeEvents(
   let failed: { error: unknown } | undefined;
   const cut: Next<Uint8Array> = async () => {
     for (;;) {
-      if (failed !== undefined) throw failed.error;
+      if (failed !== undefined) {
+        // A server that is told of the failure hangs up at once, and a browser whose connection breaks
+        // forgets what it has not handed out yet. So the event gets a head start.
+        await new Promise((wake) => setTimeout(wake, HEAD_START_MS));
+        throw failed.error;
+      }
       let chunk: Uint8Array | undefined;
       try {
         chunk = await next();
@@ -198,10 +205,10 @@ export function wholeEvents(
       if (chunk === undefined) return undefined;
     }
   };
-  return withHeartbeat(cut, heartbeat, () => cutter.atBorder);
+  return withHeartbeat(cut, heartbeat, () => cutter.atBorder && failed === undefined);
 }
 
 /** An error as an event for a browser. */
 export function errorEvent(error: unknown): Uint8Array {
-  return new TextEncoder().encode(`event: error\ndata: ${JSON.stringify(told(error).body)}\n\n`);
+  return new TextEncoder().encode(`event: error\ndata: ${publicError(error).body}\n\n`);
 }

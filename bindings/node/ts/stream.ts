@@ -46,6 +46,8 @@ class Source {
   readonly #onAbort: (() => void) | undefined;
   #ready: AgentEvent[] = [];
   #readyAt = 0;
+  /** Taken, and never handed over. */
+  #dropped = 0;
   #mode: "events" | "bytes" | undefined;
   /** The last of those who wait for their turn, and its number. */
   #last: Promise<unknown> | undefined;
@@ -76,7 +78,7 @@ class Source {
   }
 
   get eventsSeen(): number {
-    return this.native.eventsSeen - (this.#ready.length - this.#readyAt);
+    return this.native.eventsSeen - this.#dropped - (this.#ready.length - this.#readyAt);
   }
 
   abort(): void {
@@ -92,6 +94,7 @@ class Source {
   stop(why: Stopped): void {
     if (this.isOver) return;
     this.#stopped = why;
+    this.#dropped = this.#ready.length - this.#readyAt;
     this.#ready = [];
     this.#readyAt = 0;
     this.native.close();
@@ -373,7 +376,7 @@ export class AgentStream extends Head implements AsyncIterable<AgentEvent> {
    * keep proxies from holding events back.
    *
    * Of a stream of events, whole events are passed on as they came. One that breaks ends with an event
-   * named `error`, whose data is the JSON of {@link errorResponse}, and then breaks, too; an answer
+   * named `error`, whose data is the body of {@link publicError}, and then breaks, too; an answer
    * without either is whole.
    *
    * @param init - Another status, or more headers; they win over those set here.

@@ -3,95 +3,84 @@
  * anything is invoked.
  */
 import { bytes } from "./check.js";
-import { AgentCoreError, type ErrorCode, InvalidInputError, TooLargeError } from "./errors.js";
+import {
+  AgentCoreError,
+  type ErrorKind,
+  InternalError,
+  InvalidInputError,
+  TooLargeError,
+} from "./errors.js";
 
-/** What a browser is told of an error, as JSON: nothing that names a host, an account or a session. */
-export interface ToldError {
-  readonly error: {
-    /** The {@link AgentCoreError}'s code; `"INTERNAL"` for every other error. */
-    readonly code: ErrorCode;
-    /** A sentence for people, the same for each code. */
-    readonly message: string;
-    /** Whether the agent may have run. */
-    readonly delivery?: string;
-    /** The service's exception name, such as `"ThrottlingException"`. */
-    readonly serviceCode?: string;
-    /** Milliseconds to wait before it is tried again. */
-    readonly retryAfter?: number;
-  };
+/** The part of an error that is meant for whoever called the backend; see {@link publicError}. */
+export interface PublicError {
+  /** The HTTP status to answer with. */
+  readonly status: number;
+  /** The headers of the answer: its type, and `retry-after` where the service gave one. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** JSON: `code` and `delivery`, where they apply `service_code`, `field` and `retry_after`. */
+  readonly body: string;
 }
 
-const TOLD: Readonly<Record<ErrorCode, readonly [status: number, message: string]>> = {
-  INVALID_INPUT: [400, "The request is not valid."],
-  CREDENTIALS: [500, "The server may not call the agent."],
-  CONNECT: [503, "The agent cannot be reached."],
-  TIMEOUT: [504, "The agent took too long."],
-  SERVICE: [502, "The agent's service refused the call or failed."],
-  AGENT: [502, "The agent failed."],
-  STREAM_INTERRUPTED: [502, "The answer broke off."],
-  TOO_LARGE: [502, "The answer is too large."],
-  PROTOCOL: [502, "The agent's answer makes no sense."],
-  CLOSED: [503, "The server is shutting down."],
-  INTERNAL: [500, "The server failed."],
+const STATUS: Readonly<Partial<Record<ErrorKind, number>>> = {
+  InvalidInput: 400,
+  Credentials: 500,
+  Timeout: 504,
+  Closed: 503,
+  Internal: 500,
 };
-const LOGIN = "Please log in again.";
-/** The service's refusals that mean the same to a browser: bad input, not logged in, not allowed, busy. */
-const REFUSALS: Readonly<Record<number, string>> = {
-  400: "The request is not valid.",
-  401: LOGIN,
-  403: "This is not allowed.",
-  409: "The session is busy.",
-  429: "There are too many requests.",
+const STATUS_OF_SERVICE: Readonly<Record<number, number>> = {
+  401: 401,
+  402: 503,
+  409: 409,
+  429: 503,
+  503: 503,
 };
 /** More than a page sends, less than what hurts. */
 const BODY = 1_000_000;
 
-/** The status and the words for an error. */
-export function told(error: unknown): { status: number; body: ToldError } {
-  if (!(error instanceof AgentCoreError)) {
-    const [status, message] = TOLD.INTERNAL;
-    return { status, body: { error: { code: "INTERNAL", message } } };
-  }
-  const { code, delivery, serviceCode, retryAfter } = error;
-  let [status, message] = TOLD[code];
-  if (error.field === "bearerToken") {
-    // The user's own token, handed to a client as it is; or what should have been one.
-    status = 401;
-    message = LOGIN;
-  } else if (code === "SERVICE" || code === "CREDENTIALS") {
-    const refusal = REFUSALS[error.status ?? 0];
-    if (error.status !== undefined && refusal !== undefined) {
-      status = error.status;
-      message = refusal;
-    }
-  } else if (code === "TOO_LARGE" && delivery === "not_sent") {
-    status = 413;
-    message = "The request is too large.";
-  }
-  const known = {
-    ...(serviceCode === undefined || code !== "SERVICE" ? {} : { serviceCode }),
-    ...(retryAfter === undefined ? {} : { retryAfter }),
-  };
-  return { status, body: { error: { code, message, delivery, ...known } } };
+function statusOf(error: AgentCoreError): number {
+  // A caller's token that was passed on and has expired.
+  if (error.kind === "InvalidInput" && error.field === "bearerToken") return 401;
+  if (error.kind === "TooLarge" && error.delivery === "not_sent") return 413;
+  if (error.kind === "Service") return STATUS_OF_SERVICE[error.status ?? 0] ?? 502;
+  return STATUS[error.kind] ?? 502;
 }
 
 /**
- * An error as a `Response` for a browser: a fitting status, and `{ "error": { "code", "message", … } }`
- * as JSON. The code is stable; nothing in it names a host, an account or a session, and the error's own
- * message stays here, for your log. What is no {@link AgentCoreError} is a 500.
+ * What may be told of an error to somebody outside, such as a browser; the same in every language.
+ * Message, session and request id stay inside: they are for the log. What is the backend's own or the
+ * runtime's fault is a 5xx, only what its caller can change is a 4xx. What is no
+ * {@link AgentCoreError} is an internal one.
+ */
+export function publicError(error: unknown): PublicError {
+  const known = error instanceof AgentCoreError ? error : new InternalError("not one of ours");
+  const { kind, code, delivery, serviceCode, field } = known;
+  const seconds = known.retryAfter === undefined ? undefined : Math.ceil(known.retryAfter / 1000);
+  const body = JSON.stringify({
+    code,
+    delivery,
+    // An agent may put whatever it likes there.
+    service_code: kind === "Service" ? serviceCode : undefined,
+    field: field?.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+    retry_after: seconds,
+  });
+  const headers = {
+    "content-type": "application/json",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    ...(seconds !== undefined && { "retry-after": String(seconds) }),
+  };
+  return { status: statusOf(known), headers, body };
+}
+
+/**
+ * {@link publicError} as a `Response`.
  *
  * @param init - Another status, or more headers; they win over those set here.
  */
 export function errorResponse(error: unknown, init: ResponseInit = {}): Response {
-  const { status, body } = told(error);
-  const { retryAfter } = body.error;
-  const headers = withDefaults(init.headers, {
-    "content-type": "application/json",
-    "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
-    ...(retryAfter !== undefined && { "retry-after": String(Math.ceil(retryAfter / 1000)) }),
-  });
-  return new Response(JSON.stringify(body), { status, ...init, headers });
+  const { status, headers, body } = publicError(error);
+  return new Response(body, { status, ...init, headers: withDefaults(init.headers, headers) });
 }
 
 /** The headers that were given, and those that were not. */
@@ -133,7 +122,10 @@ export async function readJson<T = unknown>(
   for await (const piece of request.body ?? []) {
     length += piece.length;
     if (length > limit) {
-      throw new TooLargeError(`body: more than ${limit} bytes`, { delivery: "not_sent" });
+      throw new TooLargeError(`body: more than ${limit} bytes; raise limit if that is expected`, {
+        delivery: "not_sent",
+        field: "body",
+      });
     }
     pieces.push(piece);
   }

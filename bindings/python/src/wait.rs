@@ -24,7 +24,7 @@ pub(crate) fn wait<T: Send>(
     lane: &Lane,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T> + Send,
 ) -> PyResult<T> {
-    let slice = on_main_thread(py)?.then_some(SLICE);
+    let slice = on_main_thread(py, lane.process())?.then_some(SLICE);
     loop {
         if let Some(value) = py.detach(|| lane.drive(slice, &mut poll)) {
             return Ok(value);
@@ -79,13 +79,13 @@ pub(crate) fn drive<T: Send>(
     }
 }
 
-/// Signals only concern the main thread. Without `threading` there is no other, as good as.
-fn on_main_thread(py: Python<'_>) -> PyResult<bool> {
+/// Signals only concern the main thread. Without `threading` there is no other, as good as. A fork
+/// may make another thread the main one; `process` is the one that this is.
+fn on_main_thread(py: Python<'_>, process: u32) -> PyResult<bool> {
     thread_local! {
         /// For which process this thread knows the answer, and the answer.
         static KNOWN: Cell<Option<(u32, bool)>> = const { Cell::new(None) };
     }
-    let process = std::process::id();
     if let Some((of, is_main)) = KNOWN.get()
         && of == process
     {

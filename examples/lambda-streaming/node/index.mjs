@@ -12,7 +12,10 @@ export const handler = streamHandler(
   async (request, { event, timeouts, signal }) => {
     const { prompt, conversation } = await readJson(request);
     if (typeof prompt !== "string" || prompt === "") {
-      throw new InvalidInputError("prompt: absent; must be text", { field: "prompt" });
+      throw new InvalidInputError("prompt: absent; must be text", {
+        delivery: "not_sent",
+        field: "prompt",
+      });
     }
     // Who signed, never what the body says.
     const { userId } = event.requestContext.authorizer.iam;

@@ -87,7 +87,7 @@ type Sending = BoxFuture<'static, std::result::Result<Response<Body>, SendError>
 
 /// What one call brings along.
 pub(crate) struct Call<'a> {
-    pub(crate) timeouts: Timeouts,
+    pub(crate) timeouts: &'a Timeouts,
     pub(crate) retry: RetryPolicy,
     pub(crate) operation: Operation,
     pub(crate) acts_for_user: bool,
@@ -134,7 +134,7 @@ impl Core {
         let mut answer = None;
         loop {
             match calls.next() {
-                Step::NeedAuth => match self.authorization(&call.timeouts, started, end).await {
+                Step::NeedAuth => match self.authorization(call.timeouts, started, end).await {
                     Ok(found) => {
                         authorization = found;
                         calls.authorised();

@@ -1,0 +1,9 @@
+import { AiSdkChat } from "@/components/AiSdkChat";
+import { Login } from "@/components/Login";
+import { isLoggedIn, usersLogIn } from "@/lib/login";
+
+export const dynamic = "force-dynamic";
+
+export default async function Page() {
+  return usersLogIn() && !(await isLoggedIn()) ? <Login /> : <AiSdkChat />;
+}

@@ -1,0 +1,20 @@
+import { errorResponse } from "agentcore-client";
+import { logIn, logOut } from "@/lib/login";
+import { renewSession } from "@/lib/session";
+
+export async function POST(request: Request) {
+  try {
+    await logIn(request);
+    // Whoever knew the session before the login must not know it after.
+    await renewSession();
+    return new Response(null, { status: 204 });
+  } catch (error) {
+    return errorResponse(error);
+  }
+}
+
+export async function DELETE() {
+  await logOut();
+  await renewSession();
+  return new Response(null, { status: 204 });
+}
