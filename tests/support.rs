@@ -48,3 +48,5 @@ pub fn disconnected(plane: &LocalDataPlane) -> bool {
 pub fn seen(error: &Error) -> (&'static str, &'static str, Option<u16>) {
     (error.kind().as_str(), error.delivery().as_str(), error.status())
 }
+
+pub mod browser;

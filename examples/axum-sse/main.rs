@@ -50,10 +50,11 @@ async fn ask(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refused> {
-    let question: Value = serde_json::from_slice(&body?).map_err(|_| Refused::input("body"))?;
+    let question: Value =
+        serde_json::from_slice(&body?).map_err(|_| Refused(PublicError::invalid_input("body")))?;
     let prompt = text_field(&question, "prompt")?;
     let conversation = text_field(&question, "conversation")?;
-    let session = SessionId::derive(&app.secret, &[user_of(&headers), conversation])?;
+    let session = SessionId::derive(app.secret.as_bytes(), &[user_of(&headers), conversation])?;
     let call = app.agent.invoke(json!({ "prompt": prompt })).session(&session);
     let events = call.stream().await?.into_sse()?.text_only().heartbeat(Duration::from_secs(15))?;
     Ok((SseStream::HEADERS, Body::from_stream(events)).into_response())
@@ -65,49 +66,38 @@ fn user_of(_headers: &HeaderMap) -> &'static str {
 }
 
 fn text_field<'a>(question: &'a Value, name: &'static str) -> Result<&'a str, Refused> {
-    question[name].as_str().filter(|text| !text.is_empty()).ok_or(Refused::input(name))
+    question[name]
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| Refused(PublicError::invalid_input(name)))
 }
 
 /// Why there is no answer: a status and JSON with a stable code.
-enum Refused {
-    Failed(PublicError),
-    Input { status: u16, code: &'static str, field: &'static str },
-}
-
-impl Refused {
-    fn input(field: &'static str) -> Self {
-        Self::Input { status: 400, code: "INVALID_INPUT", field }
-    }
-}
+struct Refused(PublicError);
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         eprintln!("{error}"); // it holds no secrets
-        Self::Failed(error.to_public())
+        Self(error.to_public())
     }
 }
 
 impl From<BytesRejection> for Refused {
     fn from(rejection: BytesRejection) -> Self {
-        match rejection.status().as_u16() {
-            413 => Self::Input { status: 413, code: "TOO_LARGE", field: "body" },
-            _ => Self::input("body"),
-        }
+        Self(match rejection.status().as_u16() {
+            413 => PublicError::too_large("body"),
+            _ => PublicError::invalid_input("body"),
+        })
     }
 }
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let (status, retry_after, body) = match self {
-            Self::Failed(error) => (error.status(), error.retry_after(), error.to_string()),
-            Self::Input { status, code, field } => {
-                (status, None, json!({ "code": code, "delivery": "not_sent", "field": field }).to_string())
-            }
-        };
-        let mut answer = Response::builder().status(status).header("content-type", "application/json");
-        if let Some(seconds) = retry_after {
+        let mut answer =
+            Response::builder().status(self.0.status()).header("content-type", "application/json");
+        if let Some(seconds) = self.0.retry_after() {
             answer = answer.header("retry-after", seconds);
         }
-        answer.body(body.into()).unwrap_or_default()
+        answer.body(self.0.to_string().into()).unwrap_or_default()
     }
 }

@@ -7,9 +7,9 @@
     curl -N http://127.0.0.1:8000/ask -d '{"conversation": "1", "prompt": "Hi"}'
 
 Each answer keeps a thread of the server's for as long as it takes: for more than a few dozen at a
-time take FastAPI. A WSGI server notices a browser that left when it writes, so the connection to the
-agent is closed at the agent's next word, or else at the next heartbeat. That alone does not stop the
-agent: `stop_on_close=True` ends its session, too.
+time take FastAPI. A WSGI server notices a browser that left when it writes, so the connection to
+the agent is closed at the agent's next word, or else at the next heartbeat. That alone does not
+stop the agent: `stop_on_close=True` ends its session, too.
 """
 
 import os

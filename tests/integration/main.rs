@@ -12,6 +12,7 @@ mod idle_close;
 mod lock_step;
 mod names;
 mod never_twice;
+mod passing_on;
 mod secrets;
 mod sessions;
 mod tls_and_proxy;

@@ -125,8 +125,9 @@ LAYERS = [
     "auth",
     "retry",
     "operations",
-    "relay",
     "client",
+    # Applications of the client; nothing in the core needs them.
+    "relay",
 ]
 # `protocol/mod.rs` and `lib.rs` list and re-export; they stand where their room stands.
 LISTS = {"": len(LAYERS), "protocol": LAYERS.index("protocol::shell") + 0.5}

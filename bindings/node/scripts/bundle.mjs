@@ -14,7 +14,7 @@ function withTheirNames(code) {
   return code.replace(new RegExp(`\\b_(${renamed.join("|")})\\b`, "g"), "$1");
 }
 
-for (const entry of ["index", "ai-sdk", "lambda", "testing/index"]) {
+for (const entry of ["index", "ai-sdk", "apigateway", "lambda", "testing/index"]) {
   const file = join(here, "dist", entry);
   const options = {
     entryPoints: [join(here, "ts", `${entry}.ts`)],

@@ -1,124 +1,128 @@
-//! A call that JavaScript waits for. The JavaScript thread polls it, so that
-//! letting go of it closes its connection there and then.
+//! Calls that JavaScript waits for, by the token that it gave them: an object for each would cost more
+//! than all the rest of its way across. The JavaScript thread polls them, so that letting go of one closes
+//! its connection there and then.
 
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake as _, Waker};
+use std::task::{Poll, Wake as _};
 
-use agentcore_client::Result as CoreResult;
+use agentcore_client::{InvokeResponse, Result as CoreResult};
 use agentcore_ffi::{
     Background, Call, Closed, Engine, Failure, NotAnswered, Outcome, Question as Asked, TokenWaker,
     Turn,
 };
-use napi::bindgen_prelude::{Either, Either5};
+use napi::bindgen_prelude::{Either5, External};
 use napi_derive::napi;
 
 use crate::client::Borrowed;
 use crate::errors::FailureView;
 use crate::queue::Shared;
-use crate::response::Response;
+use crate::response;
 use crate::stream::Stream;
 use crate::values::CredentialsView;
 
-/// A call that JavaScript waits for.
-#[napi]
-pub struct PendingCall {
-    token: u32,
-    waker: Arc<TokenWaker>,
-    queue: Shared,
-    background: &'static Background,
-    state: Option<State>,
+/// What a poll gives JavaScript.
+pub(crate) type Polled = Either5<External<InvokeResponse>, Stream, Question, bool, FailureView>;
+
+/// A thread's calls under way.
+#[derive(Default)]
+pub(crate) struct Calls {
+    by_token: RefCell<HashMap<u32, Pending>>,
+    background: OnceCell<&'static Background>,
 }
 
-struct State {
+struct Pending {
     call: Call<Outcome>,
     live: Borrowed,
+    waker: Arc<TokenWaker>,
+    background: &'static Background,
     /// What the first turn gave, for the first poll.
     first: Option<Turn<Outcome>>,
 }
 
-impl State {
-    fn turn(
-        &mut self,
-        background: &Background,
-        waker: &Arc<TokenWaker>,
-        queue: &Shared,
-    ) -> Poll<Turn<Outcome>> {
+impl Pending {
+    fn turn(&mut self, queue: &Shared) -> Poll<Turn<Outcome>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(first);
         }
-        let turn = background.turn(waker, |cx| self.call.poll(cx));
+        let turn = self.background.turn(&self.waker, |cx| self.call.poll(cx));
         queue.flush_logs(self.call.scope());
         turn
     }
 }
 
-impl PendingCall {
+impl Calls {
+    /// Node.js does not fork: what this process has is what it keeps.
+    fn background(&self) -> Result<&'static Background, Failure> {
+        if let Some(background) = self.background.get() {
+            return Ok(background);
+        }
+        let background = Engine::current().background()?;
+        Ok(self.background.get_or_init(|| background))
+    }
+
     /// Begins a call: it has had its first turn when this returns, which spares JavaScript a poll
     /// that would find nothing. Whatever that turn gave wakes the token at once, unless it failed.
     pub(crate) fn start(
+        &self,
         queue: &Shared,
         token: u32,
         future: impl Future<Output = CoreResult<Outcome>> + Send + 'static,
         live: Borrowed,
-    ) -> Either<Self, FailureView> {
-        let background = match Engine::current().background() {
+    ) -> Option<FailureView> {
+        let background = match self.background() {
             Ok(background) => background,
-            Err(failure) => return Either::B(failure.into()),
+            Err(failure) => return Some(failure.into()),
         };
-        let waker = queue.waker(token);
-        let mut state = State { call: Call::new(future), live, first: None };
-        match state.turn(background, &waker, queue) {
+        let (call, waker) = (Call::new(future), queue.waker(token));
+        let mut pending = Pending { call, live, waker, background, first: None };
+        match pending.turn(queue) {
             Poll::Pending => {}
             Poll::Ready(Turn::Done(Err(failure))) => {
-                state.live.hang_up_if_closed();
-                return Either::B(failure.into());
+                pending.live.hang_up_if_closed();
+                return Some(failure.into());
             }
             Poll::Ready(first) => {
-                state.first = Some(first);
-                waker.wake_by_ref();
+                pending.first = Some(first);
+                pending.waker.wake_by_ref();
             }
         }
-        Either::A(Self { token, waker, queue: queue.clone(), background, state: Some(state) })
+        self.by_token.borrow_mut().insert(token, pending);
+        None
     }
-}
 
-#[napi]
-impl PendingCall {
-    /// `null` while it waits, a `Question` that must be answered, or what it has come to: a
-    /// `Response`, a `Stream`, `true` for a stop, or a failure.
-    #[napi]
-    pub fn poll(&mut self) -> Option<Either5<Response, Stream, Question, bool, FailureView>> {
-        let Some(state) = &mut self.state else {
+    /// `None` while it waits.
+    pub(crate) fn poll(&self, queue: &Shared, token: u32) -> Option<Polled> {
+        let mut calls = self.by_token.borrow_mut();
+        let Some(pending) = calls.get_mut(&token) else {
             return Some(Either5::E(Failure::Closed(Closed::Call).into()));
         };
-        let done = match state.turn(self.background, &self.waker, &self.queue) {
+        let done = match pending.turn(queue) {
             Poll::Pending => return None,
             Poll::Ready(Turn::Ask(question)) => {
-                return Some(Either5::C(Question { asked: Some(question) }));
+                return Some(Either5::C(Question::new(question)));
             }
             Poll::Ready(Turn::Done(done)) => done,
         };
-        state.live.hang_up_if_closed();
-        let outcome = match done {
-            Ok(Outcome::Response(response)) => Either5::A(Response::new(response)),
+        let Pending { live, waker, background, .. } = calls.remove(&token)?;
+        live.hang_up_if_closed();
+        Some(match done {
+            Ok(Outcome::Response(response)) => Either5::A(response::hold(response)),
             Ok(Outcome::Stream(feed)) => {
-                let feed = state.live.adopt(feed);
-                let waker = Arc::clone(&self.waker);
-                let queue = self.queue.clone();
-                Either5::B(Stream::new(feed, self.token, waker, queue, self.background))
+                let feed = live.adopt(feed);
+                Either5::B(Stream::new(feed, token, waker, queue.clone(), background))
             }
             Ok(Outcome::Stopped) => Either5::D(true),
             Err(failure) => Either5::E(failure.into()),
-        };
-        self.state = None;
-        Some(outcome)
+        })
     }
 
     /// Lets go of it: its connection is closed, unless it has come to its end.
-    #[napi]
-    pub fn abort(&mut self) {
-        self.state = None;
+    pub(crate) fn abort(&self, token: u32) {
+        let pending = self.by_token.borrow_mut().remove(&token);
+        drop(pending);
     }
 }
 
@@ -126,6 +130,12 @@ impl PendingCall {
 #[napi]
 pub struct Question {
     asked: Option<Asked>,
+}
+
+impl Question {
+    pub(crate) fn new(question: Asked) -> Self {
+        Self { asked: Some(question) }
+    }
 }
 
 #[napi]

@@ -8,7 +8,6 @@ use agentcore_ffi::{AskForCredentials, AskForToken, Closed, Failure, Feed, Group
 use napi::bindgen_prelude::Either;
 use napi_derive::napi;
 
-use crate::call::PendingCall;
 use crate::errors::FailureView;
 use crate::queue::{ReadyQueue, Shared};
 use crate::values::{self, CallOptions, ClientOptions, CredentialsView, Defaults, SiblingOptions};
@@ -121,6 +120,7 @@ impl Client {
         self.core.close_idle_connections();
     }
 
+    /// Begins a call, which the queue then knows by `token`; gives a failure if that came at once.
     /// `payload` is JSON text, or bytes that go as they are. What most calls give has an argument of
     /// its own: each look for a member of `options` costs as much as a header.
     #[napi]
@@ -132,12 +132,10 @@ impl Client {
         session_is_checked: bool,
         content_type: Option<String>,
         options: Option<CallOptions>,
-    ) -> Either<PendingCall, FailureView> {
+    ) -> Option<FailureView> {
         match self.invocation(payload, session, session_is_checked, content_type, options) {
-            Ok((invoke, live)) => {
-                PendingCall::start(&self.queue, token, Outcome::whole(invoke), live)
-            }
-            Err(failure) => Either::B(failure.into()),
+            Ok((invoke, live)) => self.queue.start(token, Outcome::whole(invoke), live),
+            Err(failure) => Some(failure.into()),
         }
     }
 
@@ -150,12 +148,10 @@ impl Client {
         session_is_checked: bool,
         content_type: Option<String>,
         options: Option<CallOptions>,
-    ) -> Either<PendingCall, FailureView> {
+    ) -> Option<FailureView> {
         match self.invocation(payload, session, session_is_checked, content_type, options) {
-            Ok((invoke, live)) => {
-                PendingCall::start(&self.queue, token, Outcome::streamed(invoke), live)
-            }
-            Err(failure) => Either::B(failure.into()),
+            Ok((invoke, live)) => self.queue.start(token, Outcome::streamed(invoke), live),
+            Err(failure) => Some(failure.into()),
         }
     }
 
@@ -166,7 +162,7 @@ impl Client {
         session: String,
         session_is_checked: bool,
         options: Option<CallOptions>,
-    ) -> Either<PendingCall, FailureView> {
+    ) -> Option<FailureView> {
         let prepare = || {
             let live = self.borrow()?;
             let local = live.client.runtime_arn().is_none();
@@ -176,21 +172,19 @@ impl Client {
             Ok::<_, Failure>((stop, live))
         };
         match prepare() {
-            Ok((stop, live)) => {
-                PendingCall::start(&self.queue, token, Outcome::stopped(stop), live)
-            }
-            Err(failure) => Either::B(failure.into()),
+            Ok((stop, live)) => self.queue.start(token, Outcome::stopped(stop), live),
+            Err(failure) => Some(failure.into()),
         }
     }
 
     /// Panics within a call, as a bug would. For the tests.
     #[napi]
-    pub fn start_panic(&self, token: u32) -> Either<PendingCall, FailureView> {
+    pub fn start_panic(&self, token: u32) -> Option<FailureView> {
         #[allow(clippy::panic)] // This is what it is for.
         let call = async { panic!("a bug of our own making") };
         match self.borrow() {
-            Ok(live) => PendingCall::start(&self.queue, token, call, live),
-            Err(failure) => Either::B(failure.into()),
+            Ok(live) => self.queue.start(token, call, live),
+            Err(failure) => Some(failure.into()),
         }
     }
 }
@@ -203,6 +197,10 @@ pub(crate) struct Borrowed {
 }
 
 impl Borrowed {
+    pub(crate) fn client(&self) -> &CoreClient {
+        &self.client
+    }
+
     /// A stream that is closed with the client.
     pub(crate) fn adopt(&self, feed: Feed) -> Arc<Feed> {
         let feed = Arc::new(feed);
@@ -219,7 +217,12 @@ impl Borrowed {
 }
 
 impl Client {
-    fn borrow(&self) -> Result<Borrowed, Failure> {
+    /// Where its calls say that they can be polled again.
+    pub(crate) fn queue(&self) -> &Shared {
+        &self.queue
+    }
+
+    pub(crate) fn borrow(&self) -> Result<Borrowed, Failure> {
         if self.closed() {
             return Err(CLOSED);
         }

@@ -9,11 +9,14 @@
 
 mod errors;
 mod values;
-mod queue;
+#[cfg(unix)]
+mod uv;
 mod response;
 mod stream;
 mod call;
+mod queue;
 mod client;
+mod relay;
 mod ids;
 
 use napi_derive::napi;

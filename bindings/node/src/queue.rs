@@ -1,28 +1,51 @@
 //! How the JavaScript thread learns that something can be polled again: a
-//! function of its own is called, with nothing, once for each time the queue
-//! stops being empty. No promise and no future lives on a foreign thread.
+//! function of its own is called, with nothing. In Node.js by the event loop,
+//! which watches the sockets itself; elsewhere from the background, once for each
+//! time the queue stops being empty. No promise and no future lives on a foreign
+//! thread.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake as _;
 
-use agentcore_ffi::{ReadyQueue as Queue, Scope, Signal, TokenWaker};
-use napi::bindgen_prelude::{Env, Function, Result};
+use agentcore_client::{InvokeResponse, Result as CoreResult};
+use agentcore_ffi::{Outcome, ReadyQueue as Queue, Scope, Signal, TokenWaker};
+use napi::bindgen_prelude::{Either5, Env, External, Function, Result};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
+
+use crate::call::{Calls, Question};
+use crate::client::Borrowed;
+use crate::errors::FailureView;
+use crate::stream::Stream;
+#[cfg(unix)]
+use crate::uv::Watch;
 
 /// Weak: an open stream that nobody reads must not keep the process alive.
 type WakeJs = ThreadsafeFunction<(), (), (), napi::Status, false, true>;
 
+#[derive(Clone)]
 struct Bell(Arc<Mutex<WakeJs>>);
 
 impl Signal for Bell {
     fn raise(&self) {
         // It refuses when this thread's JavaScript has ended: then nobody waits any more.
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .call((), ThreadsafeFunctionCallMode::NonBlocking);
+        self.lock().call((), ThreadsafeFunctionCallMode::NonBlocking);
     }
+}
+
+impl Bell {
+    fn lock(&self) -> std::sync::MutexGuard<'_, WakeJs> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who calls JavaScript.
+enum Caller {
+    #[cfg(unix)]
+    EventLoop(Watch),
+    Background(Bell),
 }
 
 /// The token of the log, which TypeScript gives no call.
@@ -32,7 +55,9 @@ const LOG: u32 = 0;
 #[napi]
 pub struct ReadyQueue {
     shared: Shared,
-    bell: Arc<Mutex<WakeJs>>,
+    caller: Caller,
+    /// Taken from the queue by the event loop, for JavaScript.
+    drained: Rc<RefCell<Vec<u64>>>,
 }
 
 /// What calls and streams keep of their queue.
@@ -41,29 +66,52 @@ pub(crate) struct Shared {
     queue: Arc<Queue>,
     log: Arc<Mutex<Vec<String>>>,
     log_waker: Arc<TokenWaker>,
+    calls: Rc<Calls>,
 }
 
 #[napi]
 impl ReadyQueue {
-    /// `wake` is called when `drain` has something to give.
+    /// `wake` is called when `drain` has something to give; by libuv, if that is there and wanted.
     #[napi(constructor)]
-    pub fn new(wake: Function<'_, (), ()>) -> Result<Self> {
+    pub fn new(env: Env, wake: Function<'_, (), ()>, by_libuv: bool) -> Result<Self> {
+        let drained = Rc::<RefCell<Vec<u64>>>::default();
+        #[cfg(unix)]
+        if by_libuv && let Some((queue, watch)) = watched(env, &wake, &drained) {
+            let shared = Shared::new(queue);
+            return Ok(Self { shared, caller: Caller::EventLoop(watch), drained });
+        }
+        let _ = (env, by_libuv);
         let wake = wake.build_threadsafe_function::<()>().weak::<true>().build()?;
-        let bell = Arc::new(Mutex::new(wake));
-        let queue = Queue::new(Box::new(Bell(Arc::clone(&bell))));
-        let shared = Shared {
-            log_waker: TokenWaker::new(Arc::clone(&queue), u64::from(LOG)),
-            queue,
-            log: Arc::default(),
-        };
-        Ok(Self { shared, bell })
+        let bell = Bell(Arc::new(Mutex::new(wake)));
+        let shared = Shared::new(Queue::new(Box::new(bell.clone())));
+        Ok(Self { shared, caller: Caller::Background(bell), drained })
     }
 
     /// All tokens that have become ready; 0 stands for the log.
     #[napi]
     pub fn drain(&self) -> Vec<u32> {
+        let mut tokens = self.drained.take();
+        if tokens.is_empty() {
+            tokens = self.shared.queue.drain();
+        }
         // Tokens are made in TypeScript, of this size.
-        self.shared.queue.drain().into_iter().map(|token| token as u32).collect()
+        tokens.into_iter().map(|token| token as u32).collect()
+    }
+
+    /// `null` while a call waits, a `Question` that must be answered, or what it has come to: a
+    /// response, a `Stream`, `true` for a stop, or a failure.
+    #[napi]
+    pub fn poll(
+        &self,
+        token: u32,
+    ) -> Option<Either5<External<InvokeResponse>, Stream, Question, bool, FailureView>> {
+        self.shared.calls.poll(&self.shared, token)
+    }
+
+    /// Lets go of a call: its connection is closed, unless it has come to its end.
+    #[napi]
+    pub fn abort(&self, token: u32) {
+        self.shared.calls.abort(token);
     }
 
     /// Lines for the log: level and message in turn.
@@ -76,19 +124,49 @@ impl ReadyQueue {
     /// Something waits: the process must go on.
     #[napi]
     pub fn hold(&self, env: Env) -> Result<()> {
-        let mut bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
-        // Called deprecated in favour of clones, which cannot be undone while a waker holds one.
-        #[allow(deprecated)]
-        bell.refer(&env)
+        match &self.caller {
+            #[cfg(unix)]
+            Caller::EventLoop(watch) => {
+                watch.hold();
+                Ok(())
+            }
+            // Called deprecated in favour of clones, which cannot be undone while a waker holds one.
+            #[allow(deprecated)]
+            Caller::Background(bell) => bell.lock().refer(&env),
+        }
     }
 
     /// Nothing waits any more: the process may end.
     #[napi]
     pub fn release(&self, env: Env) -> Result<()> {
-        let mut bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
-        #[allow(deprecated)]
-        bell.unref(&env)
+        match &self.caller {
+            #[cfg(unix)]
+            Caller::EventLoop(watch) => {
+                watch.release();
+                Ok(())
+            }
+            #[allow(deprecated)]
+            Caller::Background(bell) => bell.lock().unref(&env),
+        }
     }
+}
+
+/// A queue whose descriptor the event loop watches; `None` where that can't be.
+#[cfg(unix)]
+fn watched(
+    env: Env,
+    wake: &Function<'_, (), ()>,
+    drained: &Rc<RefCell<Vec<u64>>>,
+) -> Option<(Arc<Queue>, Watch)> {
+    let queue = Queue::with_poller().ok()?;
+    let (source, drained) = (Arc::clone(&queue), Rc::clone(drained));
+    // An idle connection that the other side closes is no reason to run JavaScript.
+    let is_worth_it = move || {
+        drained.borrow_mut().extend(source.drain());
+        !drained.borrow().is_empty()
+    };
+    let watch = Watch::new(env, queue.fd()?, wake, is_worth_it)?;
+    Some((queue, watch))
 }
 
 impl ReadyQueue {
@@ -98,6 +176,21 @@ impl ReadyQueue {
 }
 
 impl Shared {
+    fn new(queue: Arc<Queue>) -> Self {
+        let log_waker = TokenWaker::new(Arc::clone(&queue), u64::from(LOG));
+        Self { queue, log: Arc::default(), log_waker, calls: Rc::default() }
+    }
+
+    /// Begins a call; why there is none, if it failed at once.
+    pub(crate) fn start(
+        &self,
+        token: u32,
+        future: impl Future<Output = CoreResult<Outcome>> + Send + 'static,
+        live: Borrowed,
+    ) -> Option<FailureView> {
+        self.calls.start(self, token, future, live)
+    }
+
     /// A waker of this token.
     pub(crate) fn waker(&self, token: u32) -> Arc<TokenWaker> {
         TokenWaker::new(Arc::clone(&self.queue), u64::from(token))

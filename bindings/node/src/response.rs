@@ -1,67 +1,63 @@
-//! A whole answer, behind the public `InvokeResponse`.
+//! A whole answer, behind the public `InvokeResponse`. To JavaScript it is an opaque value that these
+//! functions take: an object of a class would cost it several times as much.
 
 use agentcore_client::InvokeResponse;
-use napi::bindgen_prelude::{Env, Result, Uint8ArraySlice};
+use napi::bindgen_prelude::{Env, External, Result, Uint8ArraySlice};
 use napi_derive::napi;
 
-/// A whole answer.
-#[napi]
-pub struct Response {
-    inner: InvokeResponse,
-}
-
-impl Response {
-    pub(crate) fn new(inner: InvokeResponse) -> Self {
-        Self { inner }
-    }
+/// A whole answer, for JavaScript to hold.
+pub(crate) fn hold(response: InvokeResponse) -> External<InvokeResponse> {
+    // So much memory goes when the value is collected.
+    let size = response.body().len();
+    External::new_with_size_hint(response, size)
 }
 
 #[napi]
-impl Response {
-    #[napi(getter)]
-    pub fn session_id(&self) -> &str {
-        self.inner.session_id().as_str()
-    }
+pub fn response_session_id(response: &External<InvokeResponse>) -> &str {
+    response.session_id().as_str()
+}
 
-    #[napi(getter)]
-    pub fn status(&self) -> u32 {
-        self.inner.status().into()
-    }
+#[napi]
+pub fn response_status(response: &External<InvokeResponse>) -> u32 {
+    response.status().into()
+}
 
-    /// Names and values in turn.
-    #[napi]
-    pub fn headers(&self) -> Vec<&str> {
-        let headers = self.inner.headers().iter();
-        headers
-            .filter_map(|(name, value)| Some([name.as_str(), value.to_str().ok()?]))
-            .flatten()
-            .collect()
-    }
+/// Names and values in turn.
+#[napi]
+pub fn response_headers(response: &External<InvokeResponse>) -> Vec<&str> {
+    let headers = response.headers().iter();
+    headers
+        .filter_map(|(name, value)| Some([name.as_str(), value.to_str().ok()?]))
+        .flatten()
+        .collect()
+}
 
-    /// A copy: memory of JavaScript's own can be transferred, memory of ours could not.
-    #[napi]
-    pub fn body<'env>(&self, env: &'env Env) -> Result<Uint8ArraySlice<'env>> {
-        Uint8ArraySlice::copy_from(env, self.inner.body())
-    }
+/// A copy: memory of JavaScript's own can be transferred, memory of ours could not.
+#[napi]
+pub fn response_body<'env>(
+    env: &'env Env,
+    response: &External<InvokeResponse>,
+) -> Result<Uint8ArraySlice<'env>> {
+    Uint8ArraySlice::copy_from(env, response.body())
+}
 
-    #[napi(getter)]
-    pub fn body_length(&self) -> f64 {
-        crate::errors::count(self.inner.body().len() as u64)
-    }
+#[napi]
+pub fn response_body_length(response: &External<InvokeResponse>) -> f64 {
+    crate::errors::count(response.body().len() as u64)
+}
 
-    /// The body for `JSON.parse`; `null` if it is no text.
-    #[napi]
-    pub fn body_text(&self) -> Option<&str> {
-        std::str::from_utf8(self.inner.body()).ok()
-    }
+/// The body for `JSON.parse`; `null` if it is no text.
+#[napi]
+pub fn response_body_text(response: &External<InvokeResponse>) -> Option<&str> {
+    std::str::from_utf8(response.body()).ok()
+}
 
-    #[napi(getter)]
-    pub fn text(&self) -> Option<&str> {
-        self.inner.text()
-    }
+#[napi]
+pub fn response_text(response: &External<InvokeResponse>) -> Option<&str> {
+    response.text()
+}
 
-    #[napi(getter)]
-    pub fn end(&self) -> &'static str {
-        self.inner.end().as_str()
-    }
+#[napi]
+pub fn response_end(response: &External<InvokeResponse>) -> &'static str {
+    response.end().as_str()
 }

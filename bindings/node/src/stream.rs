@@ -3,7 +3,7 @@
 //! made, which TypeScript cuts, since crossing over costs more than all the rest.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use agentcore_client::{AgentEvent, Bytes};
 use agentcore_ffi::{Background, Batch, Failure, Feed, Reading, TokenWaker};

@@ -156,7 +156,7 @@ test("nobody listens", async () => {
 test("a bug in the core", async () => {
   const module = readdirSync(new URL("..", import.meta.url)).find((file) => file.endsWith(".node"));
   const native = createRequire(import.meta.url)(`../${module}`);
-  const queue = new native.ReadyQueue(() => undefined);
+  const queue = new native.ReadyQueue(() => undefined, true);
   const opened = native.openClient(queue, undefined, { localUrl: "http://127.0.0.1:9" });
   const { kind, message } = opened.startPanic(1);
   assert.equal(kind, "Internal");

@@ -55,6 +55,15 @@ test("names, ids, other scripts and several lines", async () => {
   assert.ok((await failure((async () => events[0].json())())) instanceof ProtocolError);
 });
 
+test("what arrived with others and was never handed over was not seen", async () => {
+  const chunks = [Array.from({ length: 5 }, (_, number) => `data: ${number}\n\n`).join("")];
+  const stream = await client.stream({ mode: "raw", chunks, content_type: "text/event-stream" });
+  await stream[Symbol.asyncIterator]().next();
+  assert.equal(stream.eventsSeen, 1);
+  await stream.close();
+  assert.equal(stream.eventsSeen, 1);
+});
+
 test("bytes that are no text", async () => {
   const agent = await scriptedAgent((response) => {
     response.writeHead(200, { "content-type": "application/octet-stream" });

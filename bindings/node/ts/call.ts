@@ -8,8 +8,8 @@ import { loop } from "./loop.js";
 import {
   type Failure,
   native,
-  type PendingCall,
   type Question,
+  type ReadyQueue,
   type Response,
   type Stream,
 } from "./native.js";
@@ -22,7 +22,7 @@ type Outcome = Response | Stream | true;
  * there and then, and the promise rejects with the signal's reason.
  */
 export function finish<T extends Outcome>(
-  start: (token: number) => PendingCall | Failure,
+  start: (token: number) => Failure | null,
   provider: Provider | undefined,
   signal: AbortSignal | undefined,
 ): Promise<T | Failure> {
@@ -32,13 +32,13 @@ export function finish<T extends Outcome>(
       return;
     }
     const token = loop.token();
-    const started = start(token);
-    if (isFailure(started)) {
+    const failed = start(token);
+    if (failed !== null) {
       // The caller is still on the stack.
-      reject(fromNative(started));
+      reject(fromNative(failed));
       return;
     }
-    const call = started;
+    const { queue } = loop;
     let cause: unknown;
     // Held, or a question that nobody ever answers would be collected, which counts as a refusal,
     // long before its time limit.
@@ -46,22 +46,22 @@ export function finish<T extends Outcome>(
 
     const abort = () => {
       loop.forget(token);
-      call.abort();
+      queue.abort(token);
       reject(signal?.reason);
     };
 
     let again: () => void;
     const poll = () => {
-      let outcome: ReturnType<PendingCall["poll"]>;
+      let outcome: ReturnType<ReadyQueue["poll"]>;
       try {
-        outcome = call.poll();
+        outcome = queue.poll(token);
         while (outcome instanceof native.Question) {
           // The answer wakes the call; meanwhile its time limits are watched.
           asked.push(outcome);
           void provider?.answer(outcome, (error) => {
             cause = error;
           });
-          outcome = call.poll();
+          outcome = queue.poll(token);
         }
       } catch (error) {
         if (signal !== undefined) offAbort(signal, abort);

@@ -35,8 +35,8 @@ import { InvokeResponse } from "./response.js";
 import { AgentStream } from "./stream.js";
 import { withCurrentTrace } from "./trace.js";
 
-/** What a client consists of, for a sibling to share. */
-class Parts {
+/** What a client consists of, for a sibling to share, and for what is built on a client. */
+export class Parts {
   constructor(
     readonly native: NativeClient,
     readonly provider: Provider | undefined,
@@ -56,6 +56,11 @@ class Parts {
  */
 export class AgentCoreClient {
   readonly #parts: Parts;
+
+  /** @internal */
+  static partsOf(client: AgentCoreClient): Parts {
+    return client.#parts;
+  }
 
   /**
    * @param options - All optional where the environment says enough, e.g. `AGENT_RUNTIME_ARN`.

@@ -15,7 +15,12 @@
  *
  * @packageDocumentation
  */
+import * as check from "./check.js";
+import { fromNative, isFailure, orThrow } from "./errors.js";
+import { emit } from "./log.js";
+import { loop } from "./loop.js";
 import { native } from "./native.js";
+import { encode } from "./options.js";
 import { readable } from "./readable.js";
 import { EVENT_STREAM, EventCutter, heartbeatOf, isEventStream, withHeartbeat } from "./sse.js";
 import { passingOn, withDefaults } from "./web.js";
@@ -86,8 +91,16 @@ export const version: string = native.version();
 export const internals = {
   EVENT_STREAM,
   EventCutter,
+  check,
+  emit,
+  encode,
+  fromNative,
   heartbeatOf,
   isEventStream,
+  isFailure,
+  loop,
+  native,
+  orThrow,
   passingOn,
   readable,
   withDefaults,

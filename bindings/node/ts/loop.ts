@@ -18,7 +18,10 @@ class Loop {
   #turnBegan = 0;
 
   constructor() {
-    this.queue = new native.ReadyQueue(() => this.#wake());
+    const { bun, deno } = process.versions;
+    // Others have functions of libuv, too, which don't do what they should.
+    const isNode = bun === undefined && deno === undefined;
+    this.queue = new native.ReadyQueue(() => this.#wake(), isNode);
   }
 
   /** A new token, for a call and the stream that may come of it. */

@@ -32,6 +32,8 @@ export interface Failure {
 
 export interface ReadyQueue {
   drain(): number[];
+  poll(token: number): Response | Stream | Question | true | Failure | null;
+  abort(token: number): void;
   takeLines(): string[];
   hold(): void;
   release(): void;
@@ -44,15 +46,11 @@ export interface Question {
   fail(): void;
 }
 
+declare const opaque: unique symbol;
+
+/** A whole answer: opaque, for the functions of that name. */
 export interface Response {
-  readonly sessionId: string;
-  readonly status: number;
-  readonly bodyLength: number;
-  readonly text: string | null;
-  readonly end: string;
-  headers(): string[];
-  body(): Uint8Array;
-  bodyText(): string | null;
+  readonly [opaque]: true;
 }
 
 export interface Stream {
@@ -66,11 +64,6 @@ export interface Stream {
   takeBinary(): Uint8Array;
   takeBytes(): Uint8Array | true | Failure | null | undefined;
   close(): void;
-}
-
-export interface PendingCall {
-  poll(): Response | Stream | Question | true | Failure | null;
-  abort(): void;
 }
 
 export interface Credentials {
@@ -96,6 +89,7 @@ export interface Client {
   readonly closed: boolean;
   sibling(options: Options): Client | Failure;
   close(): void;
+  /** These begin a call, which the queue then knows by `token`, or fail at once. */
   startInvoke(
     token: number,
     payload: string | Uint8Array,
@@ -103,7 +97,7 @@ export interface Client {
     sessionIsChecked: boolean,
     contentType: string | undefined,
     options: Options | undefined,
-  ): PendingCall | Failure;
+  ): Failure | null;
   startStream(
     token: number,
     payload: string | Uint8Array,
@@ -111,14 +105,38 @@ export interface Client {
     sessionIsChecked: boolean,
     contentType: string | undefined,
     options: Options | undefined,
-  ): PendingCall | Failure;
+  ): Failure | null;
   startStopSession(
     token: number,
     session: string,
     sessionIsChecked: boolean,
     options: Options | undefined,
-  ): PendingCall | Failure;
-  startPanic(token: number): PendingCall | Failure;
+  ): Failure | null;
+  startPanic(token: number): Failure | null;
+}
+
+export interface HookQuestion {
+  readonly kind: "payload" | "principal" | "claim";
+  readonly told: string | null;
+  answerPayload(payload: string | Uint8Array): void;
+  answerPrincipal(principal: string | undefined): void;
+  answerClaim(first: boolean): void;
+  refuse(why: string): void;
+  fail(): void;
+}
+
+export interface PendingRelay {
+  poll(): Question | HookQuestion | string | Failure | null;
+}
+
+export interface Relay {
+  start(
+    client: Client,
+    token: number,
+    event: string,
+    remaining: number | undefined,
+    functionArn: string | undefined,
+  ): PendingRelay | Failure;
 }
 
 export interface Arn {
@@ -131,15 +149,23 @@ export interface Arn {
 }
 
 interface Native {
-  ReadyQueue: new (wake: () => void) => ReadyQueue;
-  PendingCall: abstract new () => PendingCall;
+  ReadyQueue: new (wake: () => void, byLibuv: boolean) => ReadyQueue;
   Question: abstract new () => Question;
-  Response: abstract new () => Response;
+  HookQuestion: abstract new () => HookQuestion;
   Stream: abstract new () => Stream;
   Client: abstract new () => Client;
   version(): string;
+  responseSessionId(of: Response): string;
+  responseStatus(of: Response): number;
+  responseHeaders(of: Response): string[];
+  responseBody(of: Response): Uint8Array;
+  responseBodyLength(of: Response): number;
+  responseBodyText(of: Response): string | null;
+  responseText(of: Response): string | null;
+  responseEnd(of: Response): string;
   textFormats(): string[];
   openClient(queue: ReadyQueue, auth: Auth | undefined, options: Options): Client | Failure;
+  openRelay(client: Client, options: Options): Relay | Failure;
   generateSessionId(): string;
   deriveSessionId(secret: Uint8Array, parts: readonly string[]): string | Failure;
   deriveGuessableSessionId(parts: readonly string[]): string | Failure;

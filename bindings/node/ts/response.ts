@@ -2,7 +2,7 @@
  * What an answer says before its body, and a whole answer.
  */
 import { notJson } from "./errors.js";
-import type { Response as NativeResponse } from "./native.js";
+import { type Response as NativeResponse, native } from "./native.js";
 
 /** How a stream ended. */
 export type StreamEnd =
@@ -78,20 +78,37 @@ export abstract class Head {
   }
 }
 
+/** What a whole answer says before its body. */
+class ResponseHead implements NativeHead {
+  constructor(readonly response: NativeResponse) {}
+
+  get sessionId(): string {
+    return native.responseSessionId(this.response);
+  }
+
+  get status(): number {
+    return native.responseStatus(this.response);
+  }
+
+  headers(): string[] {
+    return native.responseHeaders(this.response);
+  }
+}
+
 /** A whole answer. A streamed one has been collected. */
 export class InvokeResponse extends Head {
-  readonly #native: NativeResponse;
+  readonly #response: NativeResponse;
   #bytes: Uint8Array | undefined;
   #text: string | null | undefined;
 
-  private constructor(native: NativeResponse) {
-    super(native);
-    this.#native = native;
+  private constructor(response: NativeResponse) {
+    super(new ResponseHead(response));
+    this.#response = response;
   }
 
   /** @internal */
-  static of(native: NativeResponse): InvokeResponse {
-    return new InvokeResponse(native);
+  static of(response: NativeResponse): InvokeResponse {
+    return new InvokeResponse(response);
   }
 
   /**
@@ -99,19 +116,19 @@ export class InvokeResponse extends Head {
    * `undefined` where the answer carries no text, e.g. a JSON object of the agent's own shape.
    */
   get text(): string | undefined {
-    this.#text ??= this.#native.text;
+    this.#text ??= native.responseText(this.#response);
     return this.#text ?? undefined;
   }
 
   /** The raw body. */
   get bytes(): Uint8Array {
-    this.#bytes ??= this.#native.body();
+    this.#bytes ??= native.responseBody(this.#response);
     return this.#bytes;
   }
 
   /** How the answer ended: always `"complete"`, or there would have been an error. */
   get end(): StreamEnd {
-    return this.#native.end as StreamEnd;
+    return native.responseEnd(this.#response) as StreamEnd;
   }
 
   /**
@@ -120,14 +137,14 @@ export class InvokeResponse extends Head {
    * @throws {@link ProtocolError} where it is no JSON.
    */
   json<T = unknown>(): T {
-    return parse(this.#native.bodyText(), "the answer") as T;
+    return parse(native.responseBodyText(this.#response), "the answer") as T;
   }
 
   /** @internal */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return (
       `InvokeResponse(status=${this.status}, sessionId=${JSON.stringify(this.sessionId)},` +
-      ` contentType=${JSON.stringify(this.contentType)}, body=<${this.#native.bodyLength} bytes>)`
+      ` contentType=${JSON.stringify(this.contentType)}, body=<${native.responseBodyLength(this.#response)} bytes>)`
     );
   }
 }

@@ -46,6 +46,8 @@ class Source {
   readonly #onAbort: (() => void) | undefined;
   #ready: AgentEvent[] = [];
   #readyAt = 0;
+  /** Taken, and never handed over. */
+  #dropped = 0;
   #mode: "events" | "bytes" | undefined;
   /** The last of those who wait for their turn, and its number. */
   #last: Promise<unknown> | undefined;
@@ -76,7 +78,7 @@ class Source {
   }
 
   get eventsSeen(): number {
-    return this.native.eventsSeen - (this.#ready.length - this.#readyAt);
+    return this.native.eventsSeen - this.#dropped - (this.#ready.length - this.#readyAt);
   }
 
   abort(): void {
@@ -92,6 +94,7 @@ class Source {
   stop(why: Stopped): void {
     if (this.isOver) return;
     this.#stopped = why;
+    this.#dropped = this.#ready.length - this.#readyAt;
     this.#ready = [];
     this.#readyAt = 0;
     this.native.close();

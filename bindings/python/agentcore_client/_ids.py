@@ -134,9 +134,7 @@ class RuntimeArn(str):
         """
         import json
 
-        policy: dict[str, Any] = json.loads(
-            _native.invoke_policy(self, _texts("actions", actions))
-        )
+        policy: dict[str, Any] = json.loads(_native.invoke_policy(self, _texts("actions", actions)))
         return policy
 
     def __repr__(self) -> str:

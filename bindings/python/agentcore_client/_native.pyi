@@ -1,5 +1,6 @@
 """The native module. Private: import from `agentcore_client`."""
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar, final
 
 from .types import StreamEnd
@@ -10,6 +11,7 @@ __all__ = [
     "PendingCall",
     "Question",
     "ReadyQueue",
+    "Relay",
     "Response",
     "Stream",
     "__version__",
@@ -17,6 +19,7 @@ __all__ = [
     "derive_guessable_session_id",
     "derive_session_id",
     "generate_session_id",
+    "invoke_policy",
     "parse_runtime_arn",
     "runtime_arn_of_agent",
 ]
@@ -106,6 +109,17 @@ class ReadyQueue:
     def __new__(cls) -> ReadyQueue: ...
     def fileno(self) -> int: ...
     def drain(self) -> list[int]: ...
+
+@final
+class Relay:
+    def __new__(cls, client: Client, options: dict[str, Any]) -> Relay: ...
+    def handle(
+        self,
+        event: Any,
+        remaining: float | None,
+        function_arn: str | None,
+        ask: Callable[[str, Any], Any] | None,
+    ) -> dict[str, Any]: ...
 
 @final
 class Response:

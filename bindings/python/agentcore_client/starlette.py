@@ -61,7 +61,7 @@ class EventStreamResponse(Response):
     Args:
         stream: What `AsyncAgentCoreClient.stream` gives, best not awaited: then the browser may
             leave, and heartbeats keep it, while the agent has not begun.
-        text_only: Pass on only what the agent says, each piece an event whose data is a JSON string.
+        text_only: Pass on only what the agent says, each piece an event with a JSON string.
         heartbeat: Seconds of silence, 1 or more, after which a comment is sent, since proxies cut
             connections that are quiet. With the first one the status is out: what fails later is an
             `event: error`.

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from math import ceil
 from threading import Condition, Thread
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ._errors import AgentCoreError, ClosedError, ProtocolError, TooLargeError, refused
 from ._logging import emit
@@ -45,7 +46,7 @@ EVENT_STREAM_HEADERS = {
     "x-accel-buffering": "no",
     "x-content-type-options": "nosniff",
 }
-"""The headers of an answer that is server-sent events: caches and proxies must not hold them back."""
+"""The headers of an answer that is server-sent events: nobody on the way may hold them back."""
 
 HEARTBEAT = b": heartbeat\n\n"
 END = b"event: end\ndata: {}\n\n"
@@ -63,51 +64,72 @@ class PublicError(NamedTuple):
     headers: dict[str, str]
     """Those of the answer: its type, and `retry-after` where the service gave one."""
     body: str
-    """JSON: `code` and `delivery`, where they apply `service_code`, `field` and `retry_after`."""
+    """JSON, `{"error": {…}}`: `code`, `message` (a sentence for people, the same for each code),
+    `delivery`, and where they apply `serviceCode`, `field` and `retryAfter` (milliseconds)."""
 
 
 def public_error(error: AgentCoreError) -> PublicError:
     """What may be told of an error to somebody outside, such as a browser.
 
-    Message, session and request id stay inside: they are for the log. What is the backend's own or
-    the runtime's fault is a 5xx; only what its caller can change is a 4xx.
+    The error's own message, session and request id stay inside: they are for the log.
     """
-    told: dict[str, Any] = {"code": _code(error.kind), "delivery": error.delivery}
+    status, message = _told(error)
+    told: dict[str, Any] = {
+        "code": "".join(
+            f"_{c}" if at and c.isupper() else c for at, c in enumerate(error.kind)
+        ).upper(),
+        "message": message,
+        "delivery": error.delivery,
+    }
     # An agent may put whatever it likes there.
     if error.kind == "Service" and error.service_code is not None:
-        told["service_code"] = error.service_code
+        told["serviceCode"] = error.service_code
     if error.field is not None:
         told["field"] = error.field
-    headers = {"content-type": "application/json", "cache-control": "no-store"}
+    headers = {
+        "content-type": "application/json",
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+    }
     if error.retry_after is not None:
-        told["retry_after"] = -int(-error.retry_after // 1)
-        headers["retry-after"] = str(told["retry_after"])
-    return PublicError(_status(error), headers, json.dumps(told))
+        told["retryAfter"] = round(error.retry_after * 1000)
+        headers["retry-after"] = str(ceil(error.retry_after))
+    return PublicError(status, headers, json.dumps({"error": told}))
 
 
-def _code(kind: str) -> str:
-    return "".join(f"_{c}" if at and c.isupper() else c for at, c in enumerate(kind)).upper()
-
-
-_STATUS = {
-    "InvalidInput": 400,
-    "Credentials": 500,
-    "Timeout": 504,
-    "Closed": 503,
-    "Internal": 500,
+_LOGIN = "Please log in again."
+_TOLD = {
+    "InvalidInput": (400, "The request is not valid."),
+    "Credentials": (500, "The server may not call the agent."),
+    "Connect": (503, "The agent cannot be reached."),
+    "Timeout": (504, "The agent took too long."),
+    "Service": (502, "The agent's service refused the call or failed."),
+    "Agent": (502, "The agent failed."),
+    "StreamInterrupted": (502, "The answer broke off."),
+    "TooLarge": (502, "The answer is too large."),
+    "Protocol": (502, "The agent's answer makes no sense."),
+    "Closed": (503, "The server is shutting down."),
+    "Internal": (500, "The server failed."),
 }
-_STATUS_OF_SERVICE = {401: 401, 402: 503, 409: 409, 429: 503, 503: 503}
+# The service's refusals that mean the same to the backend's own caller.
+_REFUSALS = {
+    400: "The request is not valid.",
+    401: _LOGIN,
+    403: "This is not allowed.",
+    409: "The session is busy.",
+    429: "There are too many requests.",
+}
 
 
-def _status(error: AgentCoreError) -> int:
+def _told(error: AgentCoreError) -> tuple[int, str]:
     if error.field == "bearer_token":
         # A caller's token that was passed on and has expired.
-        return 401
+        return 401, _LOGIN
+    if error.kind in ("Service", "Credentials") and error.status in _REFUSALS:
+        return error.status, _REFUSALS[error.status]
     if error.kind == "TooLarge" and error.delivery == "not_sent":
-        return 413
-    if error.kind == "Service":
-        return _STATUS_OF_SERVICE.get(error.status or 0, 502)
-    return _STATUS.get(error.kind, 502)
+        return 413, "The request is too large."
+    return _TOLD.get(error.kind, _TOLD["Internal"])
 
 
 def read_json(body: Readable, *, max_bytes: int = MAX_BODY) -> Any:
@@ -125,7 +147,7 @@ def read_json(body: Readable, *, max_bytes: int = MAX_BODY) -> Any:
 
 def text_field(body: object, name: str) -> str:
     """The text in a member of what `read_json` gave; `InvalidInputError` (400) if there is none."""
-    value = body.get(name) if isinstance(body, dict) else None
+    value = cast("dict[str, object]", body).get(name) if isinstance(body, dict) else None
     if not isinstance(value, str) or not value:
         raise refused(name, "absent, empty or no text", "needs text")
     return value
@@ -156,10 +178,12 @@ def check_heartbeat(seconds: float | None) -> float | None:
 
 
 def frame(event: AgentEvent, text_only: bool) -> bytes | None:
-    """The event as it is passed on; `None` for one that carries no text where only that is wanted."""
+    """The event as it is passed on; `None` if it has no text and only that is wanted."""
     if text_only:
         text = event.text
-        return None if text is None else f"data: {json.dumps(text, ensure_ascii=False)}\n\n".encode()
+        return (
+            None if text is None else f"data: {json.dumps(text, ensure_ascii=False)}\n\n".encode()
+        )
     data = event.to_sse()
     if data is None:
         message = "the answer is neither events, JSON nor text: pass its bytes on with iter_bytes"
@@ -196,7 +220,7 @@ class EventStream:
 
     Args:
         stream: What `AgentCoreClient.stream` gave. It is closed with this.
-        text_only: Pass on only what the agent says, each piece an event whose data is a JSON string.
+        text_only: Pass on only what the agent says, each piece an event with a JSON string.
         heartbeat: Seconds of silence, 1 or more, after which a comment is sent, so that proxies do
             not cut the connection and a browser that left is noticed. Costs a thread per stream.
     """
@@ -204,7 +228,6 @@ class EventStream:
     def __init__(
         self, stream: AgentStream, *, text_only: bool = False, heartbeat: float | None = None
     ) -> None:
-        self._stream = stream
         self._frames = _Frames(stream, text_only)
         self._heartbeat = check_heartbeat(heartbeat)
         self._pump: _Pump | None = None
@@ -221,8 +244,7 @@ class EventStream:
 
     def close(self) -> None:
         """Closes the connection to the agent at once."""
-        self._frames.over = True
-        self._stream.close()
+        self._frames.close()
         if self._pump is not None:
             self._pump.close()
 
@@ -244,13 +266,19 @@ class _Frames:
     def __init__(self, stream: AgentStream, text_only: bool) -> None:
         self._stream = stream
         self._text_only = text_only
-        self.over = False
+        self._over = False
+        # By whoever reads it, maybe from another thread.
+        self._closed = False
+
+    def close(self) -> None:
+        self._closed = self._over = True
+        self._stream.close()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        if self.over:
+        if self._over:
             raise StopIteration
         try:
             for event in self._stream:
@@ -258,13 +286,12 @@ class _Frames:
                 if data is not None:
                     return data
         except AgentCoreError as error:
-            if self.over and isinstance(error, ClosedError):
-                # Closed by whoever reads it, from another thread.
+            if self._closed and isinstance(error, ClosedError):
                 raise StopIteration from None
-            self.over = True
+            self._over = True
             self._stream.close()
             return frame_error(error)
-        self.over = True
+        self._over = True
         return END
 
 

@@ -54,6 +54,8 @@ pub(crate) fn answer(
         Question::Credentials(asker) => asked
             .and_then(|given| values::credentials(&given))
             .map(|credentials| drop(asker.send(Ok(credentials)))),
+        // Answered by the relay that has them.
+        Question::Hook(_) => Ok(()),
     };
     match handed_over {
         Ok(()) => Ok(None),
@@ -231,7 +233,7 @@ impl Client {
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
         let (invoke, live, size) = self.invocation(py, payload, session, options)?;
-        Ok(PendingCall::new(queue, Outcome::whole(invoke), live, size))
+        PendingCall::start(py, queue, Outcome::whole(invoke), live, size)
     }
 
     fn start_stream(
@@ -243,7 +245,7 @@ impl Client {
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
         let (invoke, live, size) = self.invocation(py, payload, session, options)?;
-        Ok(PendingCall::new(queue, Outcome::streamed(invoke), live, size))
+        PendingCall::start(py, queue, Outcome::streamed(invoke), live, size)
     }
 
     fn start_stop_session(
@@ -254,7 +256,7 @@ impl Client {
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
         let (stop, live) = self.stop(py, session, options)?;
-        Ok(PendingCall::new(queue, Outcome::stopped(stop), live, 0))
+        PendingCall::start(py, queue, Outcome::stopped(stop), live, 0)
     }
 
     /// Panics within a call, as a bug would. For the tests.
@@ -337,6 +339,16 @@ impl Client {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let Live { client, group } = live.as_ref().and_then(Owned::get)?;
         Some((client.clone(), Arc::clone(group)))
+    }
+
+    /// The client of this process.
+    pub(crate) fn core(&self, py: Python<'_>) -> PyResult<CoreClient> {
+        self.live(py).map(|(client, _)| client)
+    }
+
+    /// Who is asked for credentials, and how long that may take.
+    pub(crate) fn provider(&self, py: Python<'_>) -> PyResult<Option<(&Provider, Duration)>> {
+        self.borrow(py).map(|live| self.asked(&live))
     }
 
     fn asked(&self, live: &Borrowed) -> Option<(&Provider, Duration)> {

@@ -11,6 +11,7 @@ mod event;
 mod response;
 mod stream;
 mod queue;
+mod relay;
 mod ids;
 
 use pyo3::prelude::*;
@@ -33,6 +34,8 @@ mod _native {
     };
     #[pymodule_export]
     use super::queue::ReadyQueue;
+    #[pymodule_export]
+    use super::relay::Relay;
     #[pymodule_export]
     use super::response::Response;
     #[pymodule_export]

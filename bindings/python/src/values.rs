@@ -32,13 +32,17 @@ fn wrong_type(name: &str, value: &Bound<'_, PyAny>, wanted: &str) -> PyErr {
 }
 
 pub(crate) fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    str_of(name, value).map(str::to_owned)
+}
+
+fn str_of<'a>(name: &str, value: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     let text = value.cast::<PyString>().map_err(|_| wrong_type(name, value, "a str"))?;
-    text.to_str().map(str::to_owned).map_err(|_| {
+    text.to_str().map_err(|_| {
         refused(value.py(), name, "text with a lone surrogate", "must be valid Unicode")
     })
 }
 
-fn boolean(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(crate) fn boolean(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
     value.extract().map_err(|_| wrong_type(name, value, "a bool"))
 }
 
@@ -51,7 +55,7 @@ pub(crate) fn texts(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String
 }
 
 /// Seconds, as a number; `None` for no limit.
-fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
+pub(crate) fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
     if value.is_none() {
         return Ok(None);
     }
@@ -181,9 +185,8 @@ fn unknown(name: &str) -> PyErr {
 
 /// A session id: checked already if it is a `SessionId`, by the rule for new ones otherwise.
 pub(crate) fn session(id: &Bound<'_, PyAny>, checked: bool, local: bool) -> PyResult<SessionId> {
-    let id_text = text("session_id", id)?;
-    let session =
-        if checked || local { SessionId::local(&id_text) } else { SessionId::new(&id_text) };
+    let text = str_of("session_id", id)?;
+    let session = if checked || local { SessionId::local(text) } else { SessionId::new(text) };
     session.map_err(|error| raise_core(id.py(), error))
 }
 
@@ -349,6 +352,9 @@ pub(crate) fn invocation(
     options: &Options<'_>,
     defaults: &mut Defaults,
 ) -> PyResult<Invoke> {
+    if options.is_empty() {
+        return Ok(invoke);
+    }
     let mut trace = TraceContext::default();
     let mut mcp = McpHeaders::default();
     for (name, value) in options.iter() {

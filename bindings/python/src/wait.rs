@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use agentcore_ffi::{Call, Lane, Turn};
+use agentcore_ffi::{Call, Hook, Lane, Question, Turn};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
@@ -24,7 +24,7 @@ pub(crate) fn wait<T: Send>(
     lane: &Lane,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T> + Send,
 ) -> PyResult<T> {
-    let slice = on_main_thread(py)?.then_some(SLICE);
+    let slice = on_main_thread(py, lane.process())?.then_some(SLICE);
     loop {
         if let Some(value) = py.detach(|| lane.drive(slice, &mut poll)) {
             return Ok(value);
@@ -41,8 +41,23 @@ pub(crate) fn wait<T: Send>(
 pub(crate) fn drive<T: Send>(
     py: Python<'_>,
     lane: &Lane,
+    call: Call<T>,
+    provider: Option<(&Provider, Duration)>,
+) -> PyResult<T> {
+    // Without a relay there are no hooks.
+    drive_with(py, lane, call, provider, &mut |_| Ok(()))
+}
+
+/// As `drive`, and runs hooks.
+///
+/// # Errors
+/// As `drive`, and what `run` raises.
+pub(crate) fn drive_with<T: Send>(
+    py: Python<'_>,
+    lane: &Lane,
     mut call: Call<T>,
     provider: Option<(&Provider, Duration)>,
+    run: &mut dyn FnMut(Hook) -> PyResult<()>,
 ) -> PyResult<T> {
     let mut cause = None;
     let mut too_late = None;
@@ -61,6 +76,7 @@ pub(crate) fn drive<T: Send>(
                     error
                 });
             }
+            Turn::Ask(Question::Hook(hook)) => run(*hook)?,
             Turn::Ask(question) => match provider {
                 Some((provider, limit)) => {
                     let asked_at = Instant::now();
@@ -79,13 +95,13 @@ pub(crate) fn drive<T: Send>(
     }
 }
 
-/// Signals only concern the main thread. Without `threading` there is no other, as good as.
-fn on_main_thread(py: Python<'_>) -> PyResult<bool> {
+/// Signals only concern the main thread. Without `threading` there is no other, as good as. A fork
+/// may make another thread the main one; `process` is the one that this is.
+fn on_main_thread(py: Python<'_>, process: u32) -> PyResult<bool> {
     thread_local! {
         /// For which process this thread knows the answer, and the answer.
         static KNOWN: Cell<Option<(u32, bool)>> = const { Cell::new(None) };
     }
-    let process = std::process::id();
     if let Some((of, is_main)) = KNOWN.get()
         && of == process
     {

@@ -1,9 +1,11 @@
 """Answers passed on to a browser, through servers as people run them."""
 
 import json
+import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import agentcore_client
@@ -24,7 +26,7 @@ from agentcore_client.web import (
     read_json,
     text_field,
 )
-from support import POSIX, disconnects, of_kind, wait_until
+from support import HANG, POSIX, disconnects, of_kind, wait_until
 from web_support import Browser, answer, texts
 
 GOLDEN = Path(__file__).resolve().parents[3] / "tests/vectors/public_errors.json"
@@ -39,13 +41,14 @@ CLASSES["Connect"] = agentcore_client.ConnectError
 CLASSES["Timeout"] = agentcore_client.RequestTimeoutError
 
 
-@pytest.mark.parametrize("case", ERRORS, ids=lambda case: case["body"]["code"])
+@pytest.mark.parametrize("case", ERRORS, ids=lambda case: case["body"]["error"]["code"])
 def test_what_is_told_of_errors(case):
     given = case["error"].copy()
     error = CLASSES[given.pop("kind")]("secret", session_id="secret", request_id="secret", **given)
     status, headers, body = public_error(error)
     assert (status, json.loads(body)) == (case["status"], case["body"])
-    assert headers.get("retry-after") == (str(case["body"].get("retry_after", "")) or None)
+    after = case["error"].get("retry_after")
+    assert headers.get("retry-after") == (after and str(math.ceil(after)))
     assert "secret" not in body
 
 
@@ -147,7 +150,7 @@ def test_events_as_they_are(serve, plane):
         assert body == b'data: {"a":1}\n\nevent: end\ndata: {}\n\n'
         binary = {"mode": "raw", "chunks": ["x"], "content_type": "application/octet-stream"}
         _, _, body = answer(port, binary)
-        assert body == b'event: error\ndata: {"code": "PROTOCOL", "delivery": "accepted"}\n\n'
+        assert body.startswith(b'event: error\ndata: {"error": {"code": "PROTOCOL", ')
 
 
 def test_tokens_when_they_come(serve, plane):
@@ -165,7 +168,7 @@ def test_tokens_when_they_come(serve, plane):
 @pytest.mark.parametrize(
     ("fault", "status", "code", "delivery"),
     [
-        ({"status": 403, "code": "AccessDeniedException"}, 502, "SERVICE", "rejected"),
+        ({"status": 403, "code": "AccessDeniedException"}, 403, "SERVICE", "rejected"),
         ({"status": 424, "code": "RuntimeClientError"}, 502, "AGENT", "accepted"),
         ({"reset_after_request": True}, 502, "STREAM_INTERRUPTED", "unknown"),
         ({"redirect": "http://127.0.0.1/"}, 502, "PROTOCOL", "unknown"),
@@ -175,7 +178,7 @@ def test_failures_before_the_first_byte(serve, plane, fault, status, code, deliv
     plane.add_fault(**fault)
     with serve(plane) as port:
         got, headers, body = answer(port, {"prompt": "Hi"})
-    told = json.loads(body)
+    told = json.loads(body)["error"]
     assert (got, told["code"], told["delivery"]) == (status, code, delivery)
     assert headers["content-type"] == "application/json"
     assert plane.count_posts() == 1 and "arn:" not in body.decode()
@@ -187,11 +190,11 @@ def test_failures_within_the_answer(serve, plane):
         *_, last, rest = answer(port, {"prompt": "Hi"})[2].decode().split("\n\n")
         event, data = last.split("\n")
         assert (event, rest) == ("event: error", "")
-        told = json.loads(data.removeprefix("data: "))
-        assert told == {"code": "STREAM_INTERRUPTED", "delivery": "accepted"}
+        told = json.loads(data.removeprefix("data: "))["error"]
+        assert (told["code"], told["delivery"]) == ("STREAM_INTERRUPTED", "accepted")
         body = answer(port, {"mode": "error", "tokens": 2, "message": "secret plans"})[2].decode()
         assert body.count("data: ") == 3 and "secret" not in body
-        assert body.endswith('event: error\ndata: {"code": "AGENT", "delivery": "accepted"}\n\n')
+        assert '\n\nevent: error\ndata: {"error": {"code": "AGENT", ' in body
 
 
 def test_bad_input(serve, plane):
@@ -205,7 +208,7 @@ def test_bad_input(serve, plane):
             ({"prompt": "Hi", "session": "short"}, 400, "INVALID_INPUT", "session_id"),
         ):
             got, headers, said = answer(port, body)
-            told = json.loads(said)
+            told = json.loads(said)["error"]
             assert (got, told["code"], told["field"]) == (status, code, field)
             assert headers["content-type"] == "application/json"
     assert of_kind(plane, "request") == []
@@ -251,11 +254,11 @@ def test_the_kind_of_authorisation(serve):
 
         for auth, status, code in (
             ({"bearer_token": foreign}, 401, "SERVICE"),
-            (keys, 502, "SERVICE"),
+            (keys, 403, "SERVICE"),
         ):
             with serve(As(**auth)) as port:
                 got, _, body = answer(port, {"prompt": "Hi"})
-            assert (got, json.loads(body)["code"]) == (status, code)
+            assert (got, json.loads(body)["error"]["code"]) == (status, code)
             assert foreign not in body.decode()
         assert plane.sessions() == []
         posts = plane.count_posts()
@@ -316,7 +319,9 @@ def test_leaving_can_stop_the_session(serve, plane):
         browser.head()
         browser.chunk()
         browser.leave()
-        wait_until(lambda: any("/stopruntimesession" in e["target"] for e in of_kind(plane, "request")))
+        wait_until(
+            lambda: any("/stopruntimesession" in e["target"] for e in of_kind(plane, "request"))
+        )
         wait_until(lambda: plane.sessions() == [])
 
 
@@ -355,7 +360,7 @@ def test_a_heartbeat_may_come_before_the_agent_begins(plane):
             assert browser.head()[0] == 200
             assert browser.chunk() == b": heartbeat\n\n"
             event, data = next(browser.events()).split("\n")
-        assert event == "event: error" and json.loads(data[6:])["code"] == "SERVICE"
+        assert event == "event: error" and json.loads(data[6:])["error"]["code"] == "SERVICE"
 
 
 def test_a_heartbeat_has_its_bounds(client, plane):
@@ -387,15 +392,19 @@ def test_closing_ends_a_read_that_waits(client, local_data_plane):
 # -- many -----------------------------------------------------------------------------------------
 
 
-def one_of_many(port, number):
-    payload = {"mode": "stream", "tokens": 50, "delay_ms": 20}
+def one_of_many(port, all_there, number):
+    is_killed = number % 20 == 7
+    # What is killed would go on for longer than the slowest machine takes to notice.
+    payload = {"mode": "stream", "tokens": 100_000 if is_killed else 50, "delay_ms": 20}
     with Browser(port, payload) as browser:
         status, _ = browser.head()
-        if number % 20 == 7:
-            browser.chunk()
+        first = browser.chunk().decode()
+        # So all have begun, and none is read to its end.
+        all_there.wait(HANG)
+        if is_killed:
             browser.leave(reset=True)
             return None
-        blocks = list(browser.events())
+        blocks = [*first.removesuffix("\n\n").split("\n\n"), *browser.events()]
     assert status == 200 and blocks.pop() == "event: end\ndata: {}"
     return texts(blocks)
 
@@ -403,20 +412,15 @@ def one_of_many(port, number):
 @pytest.mark.parametrize("server", ["uvicorn", "werkzeug"])
 def test_200_at_once(server, plane):
     with SERVERS[server](plane, heartbeat=30) as port:
+        all_there = threading.Barrier(200)
         with ThreadPoolExecutor(200) as pool:
-            said = list(pool.map(lambda number: one_of_many(port, number), range(200)))
+            said = list(pool.map(partial(one_of_many, port, all_there), range(200)))
         killed = said.count(None)
         disconnects(plane, killed)
     whole = {tuple(texts) for texts in said if texts is not None}
     # Each token once and in order, in all of them, whoever else was killed.
     assert killed == 10 and len(whole) == 1 and len(next(iter(whole))) == 50
     assert plane.count_posts() == 200 and len(of_kind(plane, "complete")) == 190
-    open_now = most = 0
-    for entry in plane.journal():
-        open_now += entry["kind"] == "request"
-        open_now -= entry["kind"] in ("complete", "disconnect")
-        most = max(most, open_now)
-    assert most > 100
 
 
 @POSIX
@@ -439,7 +443,9 @@ def test_behind_gunicorn(plane, tmp_path):
     environment = {**os.environ, "TOLD": json.dumps({**given, "credentials": keys})}
     threads = ("--worker-class", "gthread", "--threads", "8")
     # With --preload the client is made before the workers are forked off.
-    with web_support.gunicorn("served:app", str(tmp_path), environment, *threads, "--preload") as port:
+    with web_support.gunicorn(
+        "served:app", str(tmp_path), environment, *threads, "--preload"
+    ) as port:
         *blocks, end, _ = answer(port, {"prompt": "Hi"})[2].decode().split("\n\n")
         assert "".join(texts(blocks)) == "You said: Hi." and end == "event: end\ndata: {}"
         for payload in ({"mode": "silent"}, {"mode": "stream", "tokens": 10_000, "delay_ms": 5}):

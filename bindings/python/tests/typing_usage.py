@@ -47,6 +47,7 @@ from agentcore_client import (
     ValidationException,
     __version__,
 )
+from agentcore_client.starlette import EventStreamResponse, read_json
 from agentcore_client.testing import JournalEntry, LocalDataPlane, LocalDataPlaneError
 from agentcore_client.types import (
     CredentialsLike,
@@ -60,6 +61,8 @@ from agentcore_client.types import (
     TextFormat,
     TokenSource,
 )
+from agentcore_client.web import EventStream, public_error, text_field
+from starlette.requests import Request
 
 if TYPE_CHECKING:
     if sys.version_info >= (3, 11):
@@ -288,6 +291,8 @@ def values() -> None:
     assert_type(arn.qualifier, str | None)
     assert_type(arn.partition(":"), tuple[str, str, str])
     assert_type(RuntimeArn.from_agent_id("a", "123456789012", "us-west-2"), RuntimeArn)
+    assert_type(arn.invoke_policy("InvokeAgentRuntime", "GetAgentCard"), dict[str, Any])
+    arn.invoke_policy("InvokeAgent")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     keys = Credentials("a", "b", expires=1.5)
     assert_type(keys.access_key, str)
     assert_type(keys.token, str | None)
@@ -350,6 +355,22 @@ def errors(error: AgentCoreError) -> None:
         RequestTimeoutError,
     )
     print(classes, of_the_service, conflict, agent, builtin)
+
+
+# -- web --------------------------------------------------------------------------------------
+
+
+async def answer_a_browser(client: AsyncAgentCoreClient, request: Request) -> EventStreamResponse:
+    question = await read_json(request, max_bytes=1000)
+    opened = await client.stream({"prompt": text_field(question, "prompt")})
+    EventStreamResponse(opened, text_only=True, headers={"a": "b"})
+    return EventStreamResponse(client.stream(question), heartbeat=15)
+
+
+def answer_a_browser_in_wsgi(client: AgentCoreClient, error: AgentCoreError) -> Iterator[bytes]:
+    assert_type(public_error(error).headers, dict[str, str])
+    with EventStream(client.stream(None), heartbeat=1.5) as events:
+        yield from events
 
 
 # -- testing ----------------------------------------------------------------------------------

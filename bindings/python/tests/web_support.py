@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+GUNICORN = [sys.executable, "-m", "gunicorn", "--log-level", "error", "--graceful-timeout", "1"]
+
+
 def listen():
     return socket.create_server(("127.0.0.1", 0), backlog=512)
 
@@ -80,8 +83,7 @@ def gunicorn(module: str, folder: str, environment, *arguments: str) -> Iterator
     with listen() as listener:
         port = listener.getsockname()[1]
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}"]
-            + ["--log-level", "error", "--graceful-timeout", "1", *arguments, module],
+            [*GUNICORN, "--bind", f"fd://{listener.fileno()}", *arguments, module],
             cwd=folder,
             env={**environment, "PYTHONPATH": str(PACKAGE)},
             pass_fds=[listener.fileno()],

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use http::uri::Scheme;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, LAMBDA_SIGNING_NAME, SIGNING_NAME};
 use crate::config::{Environment, Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::operations::Core;
@@ -78,6 +78,11 @@ impl Client {
     /// anew. Clones and siblings share the pool, so theirs are closed as well.
     pub fn close_idle_connections(&self) {
         self.core.transport.close_idle();
+    }
+
+    /// What a relay needs besides calls.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// The runtime that is called; `None` for a local agent or a whole invocation URL.
@@ -210,8 +215,10 @@ impl ClientBuilder {
         self
     }
 
-    /// The whole URL of the invocation, to which nothing is appended: a custom domain. Use it with
-    /// bearer auth, since a signature is made for the host that the agent runtime sees.
+    /// The whole URL of the invocation, to which nothing is appended: a custom domain, with bearer
+    /// auth, since a signature is made for the host that the agent runtime sees; or the function URL
+    /// of an AWS Lambda in front of the agent (`https://{id}.lambda-url.{region}.on.aws/`), which is
+    /// signed for Lambda in that region.
     pub fn invocation_url(mut self, url: impl Into<String>) -> Self {
         self.invocation_url = Some(SecretUrl(url.into()));
         self
@@ -319,11 +326,13 @@ impl ClientBuilder {
                 "is only for loopback; give credentials or a bearer token",
             ));
         }
-        let region = match endpoint.arn() {
-            Some(arn) => Some(arn.region().to_owned()),
-            None => self.region.clone(),
+        let (region, service) = match (endpoint.function_url_region(), endpoint.arn()) {
+            (Some(region), _) => (Some(region.to_owned()), LAMBDA_SIGNING_NAME),
+            (None, Some(arn)) => (Some(arn.region().to_owned()), SIGNING_NAME),
+            (None, None) => (self.region.clone(), SIGNING_NAME),
         };
-        let authorizer = auth.into_authorizer(region.as_deref(), &env, SystemTime::now())?;
+        let authorizer =
+            auth.into_authorizer(region.as_deref(), service, &env, SystemTime::now())?;
         let invoke_uri = endpoint.uri(Operation::Invoke, qualifier.as_deref())?;
         let transport = match &self.transport {
             Some(transport) => Arc::clone(transport),

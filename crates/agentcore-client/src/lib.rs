@@ -8,8 +8,8 @@ mod transport;
 mod auth;
 mod retry;
 mod operations;
-mod relay;
 mod client;
+mod relay;
 
 pub use aws_credential_types::Credentials;
 pub use aws_credential_types::provider::ProvideCredentials;
@@ -28,6 +28,7 @@ pub use protocol::policy::PolicyAction;
 pub use protocol::request::{McpHeaders, Payload, TraceContext};
 pub use protocol::session::SessionId;
 pub use protocol::text::TextFormat;
+pub use relay::apigateway;
 pub use relay::public_error::PublicError;
 pub use relay::sse::SseStream;
 pub use retry::RetryPolicy;

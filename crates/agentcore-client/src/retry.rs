@@ -183,7 +183,7 @@ pub(crate) enum Step {
     /// Tell the log, then ask again.
     Log(Retrying),
     /// It is over.
-    Done(Box<Result<(), Error>>),
+    Done(Result<(), Error>),
 }
 
 /// What a log line about another attempt says.
@@ -199,7 +199,7 @@ enum State {
     Send,
     Log(Retrying, Duration),
     Sleep(Duration),
-    Done(Box<Result<(), Error>>),
+    Done(Result<(), Error>),
     /// The result has been taken.
     Over,
 }
@@ -263,11 +263,11 @@ impl AttemptLoop {
                 Step::NeedSleep(pause)
             }
             State::Done(result) => Step::Done(result),
-            State::Over => Step::Done(Box::new(Err(Error::new(
+            State::Over => Step::Done(Err(Error::new(
                 ErrorKind::Internal,
                 Delivery::Unknown,
                 "the attempt loop was driven past its end",
-            )))),
+            ))),
         }
     }
 
@@ -284,7 +284,7 @@ impl AttemptLoop {
     /// A proper answer began.
     pub(crate) fn answered(&mut self) {
         self.budget.refill();
-        self.state = State::Done(Box::new(Ok(())));
+        self.state = State::Done(Ok(()));
     }
 
     /// The tries before the one that was answered.
@@ -307,7 +307,7 @@ impl AttemptLoop {
             None => {
                 let attempts = std::mem::take(&mut self.attempts);
                 let delivery = overall(&attempts).unwrap_or(error.delivery());
-                State::Done(Box::new(Err(error.with_delivery(delivery).with_attempts(attempts))))
+                State::Done(Err(error.with_delivery(delivery).with_attempts(attempts)))
             }
         };
     }

@@ -1,13 +1,15 @@
 //! Run-times for threads that wait for their own calls. The thread that waits
 //! drives the socket itself: no hand-over per token, nothing that a frozen Lambda hurts.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::failure::Failure;
 
@@ -23,6 +25,9 @@ const LOOK_UP_THREAD: Duration = Duration::from_secs(1);
 pub struct Lane {
     runtime: Runtime,
     users: AtomicUsize,
+    process: u32,
+    /// The end of a slice. It stands across calls: setting a timer for each would cost more.
+    tick: Mutex<Option<Pin<Box<Sleep>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -40,23 +45,43 @@ impl Lane {
     fn new() -> std::io::Result<Self> {
         let runtime =
             Builder::new_current_thread().enable_all().thread_keep_alive(LOOK_UP_THREAD).build()?;
-        Ok(Self { runtime, users: AtomicUsize::new(0) })
+        Ok(Self {
+            runtime,
+            users: AtomicUsize::new(0),
+            process: std::process::id(),
+            tick: Mutex::default(),
+        })
     }
 
-    /// Waits until `poll` is ready, but no longer than `slice`; what is polled survives a slice
-    /// that has passed.
+    /// The process that made it, and that alone may drive it.
+    pub fn process(&self) -> u32 {
+        self.process
+    }
+
+    /// Waits until `poll` is ready, but no longer than `slice`, perhaps for a part of one; what is
+    /// polled survives a slice that has passed.
     pub fn drive<T>(
         &self,
         slice: Option<Duration>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Option<T> {
-        self.runtime.block_on(async {
-            let ready = poll_fn(|cx| poll(cx));
-            match slice {
-                Some(slice) => tokio::time::timeout(slice, ready).await.ok(),
-                None => Some(ready.await),
+        let Some(slice) = slice else {
+            return self.runtime.block_on(poll_fn(|cx| poll(cx).map(Some)));
+        };
+        let mut tick = self.lock_tick().take().filter(|tick| tick.deadline() > Instant::now());
+        let waited = self.runtime.block_on(poll_fn(|cx| {
+            if let Poll::Ready(value) = poll(cx) {
+                return Poll::Ready(Some(value));
             }
-        })
+            let tick = tick.get_or_insert_with(|| Box::pin(sleep(slice)));
+            tick.as_mut().poll(cx).map(|()| None)
+        }));
+        *self.lock_tick() = tick;
+        waited
+    }
+
+    fn lock_tick(&self) -> MutexGuard<'_, Option<Pin<Box<Sleep>>>> {
+        self.tick.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,6 +178,10 @@ mod tests {
             Poll::<()>::Pending
         });
         assert_eq!((waited, polls > 0), (None, true));
+        // Each slice ends, also one that begins where another one has left off.
+        for _ in 0..3 {
+            assert_eq!(lease.lane().drive(slice, |_| Poll::<()>::Pending), None);
+        }
         assert_eq!(lease.lane().drive(slice, |_| Poll::Ready(7)), Some(7));
     }
 }

@@ -22,6 +22,7 @@ mod group;
 mod log;
 mod policy;
 mod provider;
+mod relay;
 
 pub use background::Background;
 pub use call::{Call, Turn};
@@ -35,4 +36,5 @@ pub use outcome::Outcome;
 pub use policy::invoke_policy;
 pub use provider::{AskForCredentials, AskForToken, NotAnswered};
 pub use ready::{ReadyQueue, Signal, TokenWaker};
+pub use relay::{Hook, HookAnswer, HookInput, RelayOptions};
 pub use scope::{Question, Scope};

@@ -3,6 +3,7 @@
 //! noted here and done by the caller, on the caller's thread, once the poll is over.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agentcore_client::Credentials;
@@ -10,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::log::Line;
 use crate::provider::NotAnswered;
+use crate::relay::Hook;
 
 /// What a provider in the foreign language must answer. Dropping it fails the call.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub enum Question {
     Token(oneshot::Sender<Result<String, NotAnswered>>),
     /// AWS credentials are wanted.
     Credentials(oneshot::Sender<Result<Credentials, NotAnswered>>),
+    /// A hook of a relay's is to run.
+    Hook(Box<Hook>),
 }
 
 impl Question {
@@ -27,6 +31,8 @@ impl Question {
         match self {
             Self::Token(asker) => drop(asker.send(Err(why))),
             Self::Credentials(asker) => drop(asker.send(Err(why))),
+            // Dropped, it fails.
+            Self::Hook(_) => {}
         }
     }
 }
@@ -37,7 +43,8 @@ pub struct Scope(Arc<Notes>);
 
 #[derive(Debug, Default)]
 struct Notes {
-    question: Mutex<Option<Question>>,
+    /// More than one where a call does things side by side, as a relay does.
+    questions: Mutex<VecDeque<Question>>,
     lines: Mutex<Vec<Line>>,
 }
 
@@ -63,7 +70,7 @@ impl Scope {
 
     /// What the call wants answered before it can go on.
     pub fn take_question(&self) -> Option<Question> {
-        self.0.question.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.questions.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     /// What was logged since it was last asked.
@@ -77,7 +84,7 @@ pub(crate) fn ask(question: Question) -> Result<(), Question> {
     let current = CURRENT.with(|current| current.borrow().clone());
     match current {
         Some(scope) => {
-            *scope.0.question.lock().unwrap_or_else(PoisonError::into_inner) = Some(question);
+            scope.0.questions.lock().unwrap_or_else(PoisonError::into_inner).push_back(question);
             Ok(())
         }
         None => Err(question),

@@ -43,9 +43,10 @@ function title({ messages }) {
 
 function draw() {
   const current = store.conversation;
+  const asked = store.conversations.filter(({ messages }) => messages.length);
   of("title").textContent = title(current);
   of("conversations").replaceChildren(
-    ...store.conversations.map((one) => {
+    ...asked.map((one) => {
       const button = make("button", title(one), { type: "button", title: title(one) });
       button.setAttribute("aria-current", String(one === current));
       button.onclick = () => {
@@ -64,11 +65,11 @@ function draw() {
 
 function drawWelcome() {
   const welcome = of("welcome").content.cloneNode(true).firstElementChild;
-  welcome.querySelector(".chips").replaceChildren(
-    ...IDEAS.map((idea) =>
-      make("button", idea, { type: "button", onclick: () => ask(idea) }),
-    ),
-  );
+  welcome
+    .querySelector(".chips")
+    .replaceChildren(
+      ...IDEAS.map((idea) => make("button", idea, { type: "button", onclick: () => ask(idea) })),
+    );
   return welcome;
 }
 
@@ -143,17 +144,22 @@ function ask(prompt) {
   relay.ask({ prompt, id, conversation: conversation.id, ...(resume && { resume }) });
 }
 
+function fit() {
+  const { style } = of("prompt");
+  style.height = "auto";
+  style.height = `${of("prompt").scrollHeight}px`;
+}
+
 of("form").onsubmit = (event) => {
   event.preventDefault();
   const prompt = of("prompt").value.trim();
   if (!prompt || store.conversation.messages.some(isUnderWay)) return;
   of("prompt").value = "";
+  fit();
   ask(prompt);
 };
 of("prompt").oninput = () => {
-  const { style } = of("prompt");
-  style.height = "auto";
-  style.height = `${of("prompt").scrollHeight}px`;
+  fit();
   drawControls();
 };
 of("prompt").onkeydown = (event) => {
@@ -230,4 +236,5 @@ relay.addEventListener("state", ({ detail: state }) => {
 });
 
 draw();
+of("prompt").focus();
 relay.connect();

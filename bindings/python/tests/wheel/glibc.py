@@ -1,6 +1,6 @@
-"""Which versions of glibc's symbols does a binary need? Nothing above manylinux2014's may be released.
+"""Which versions of glibc does a binary need? Nothing above manylinux2014's may be released.
 
-    glibc.py FILE...    each must be an ELF file; the check itself is checked, too
+glibc.py FILE...    each must be an ELF file; the check itself is checked, too
 """
 
 import io

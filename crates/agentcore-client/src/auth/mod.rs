@@ -25,6 +25,8 @@ use credentials::CachedCredentials;
 
 /// The name under which requests to the data plane are signed.
 pub(crate) const SIGNING_NAME: &str = "bedrock-agentcore";
+/// The same for an AWS Lambda function URL.
+pub(crate) const LAMBDA_SIGNING_NAME: &str = "lambda";
 
 /// How calls are authorised.
 #[derive(Clone, Debug)]
@@ -111,6 +113,7 @@ impl Auth {
     pub(crate) fn into_authorizer(
         self,
         region: Option<&str>,
+        service: &'static str,
         env: &Environment,
         now: SystemTime,
     ) -> Result<Authorizer> {
@@ -133,13 +136,15 @@ impl Auth {
                 "is needed to sign; give a runtime ARN or a region",
             ));
         }
-        Ok(Authorizer { source, keys: KeyCache::default() })
+        Ok(Authorizer { source, service, keys: KeyCache::default() })
     }
 }
 
 /// Checked auth: gives an [`Authorization`] for each attempt.
 pub(crate) struct Authorizer {
     source: Source,
+    /// The name under which requests are signed.
+    service: &'static str,
     keys: KeyCache,
 }
 
@@ -233,7 +238,7 @@ impl Authorizer {
             Authorization::SigV4(credentials) => sigv4::sign(
                 request,
                 credentials,
-                SigningScope { region, service: SIGNING_NAME },
+                SigningScope { region, service: self.service },
                 now,
                 &self.keys,
             ),
@@ -305,7 +310,11 @@ mod tests {
         let auth = Auth::sigv4_uncached(Rotating { calls: Arc::clone(&calls), gives });
         assert!(auth.is_sigv4() && !auth.is_bearer());
         let now = SystemTime::now();
-        (calls, auth.into_authorizer(Some("us-east-1"), &Environment::empty(), now).unwrap())
+        (
+            calls,
+            auth.into_authorizer(Some("us-east-1"), SIGNING_NAME, &Environment::empty(), now)
+                .unwrap(),
+        )
     }
 
     fn key(authorization: Result<Authorization>) -> String {
@@ -365,8 +374,9 @@ mod tests {
         let keys = Credentials::new("AK", "SK", None, None, "test");
         let auth = Auth::sigv4_uncached(keys);
         assert_eq!(format!("{auth:?}"), "Auth(UncachedCredentials([redacted]))");
-        let error =
-            auth.into_authorizer(None, &Environment::empty(), SystemTime::now()).unwrap_err();
+        let error = auth
+            .into_authorizer(None, SIGNING_NAME, &Environment::empty(), SystemTime::now())
+            .unwrap_err();
         assert_eq!(error.field(), Some("region"));
     }
 }

@@ -25,7 +25,12 @@ use crate::retry::RetryPolicy;
 pub struct Invoke {
     core: Arc<Core>,
     /// Boxed, since a call is moved from hand to hand a few times before it is sent.
-    input: Box<InvokeInput>,
+    with: Box<Options>,
+}
+
+/// What is said about one invocation.
+struct Options {
+    input: InvokeInput,
     session: Option<SessionId>,
     timeouts: Timeouts,
     retry: RetryPolicy,
@@ -45,82 +50,82 @@ type Spawn = Box<dyn FnOnce(BoxFuture<'static, ()>) + Send + Sync>;
 
 impl Invoke {
     pub(crate) fn new(core: Arc<Core>, payload: Payload) -> Self {
-        Self {
+        let with = Options {
             timeouts: core.timeouts,
             retry: core.retry,
             text_format: core.text_format,
-            input: Box::new(InvokeInput::new(payload)),
+            input: InvokeInput::new(payload),
             session: None,
             stop_on_close: StopOnClose::No,
-            core,
-        }
+        };
+        Self { core, with: Box::new(with) }
     }
 
     /// The runtime session. Without one, a new session is begun; the answer names it.
     pub fn session(mut self, session: impl Into<SessionId>) -> Self {
-        self.session = Some(session.into());
+        self.with.session = Some(session.into());
         self
     }
 
     /// An opaque user id of 1 to 1024 characters, for the agent's outbound identity. Needs the IAM
     /// action `InvokeAgentRuntimeForUser` as well.
     pub fn user_id(mut self, user_id: impl Into<String>) -> Self {
-        self.input.user_id = Some(user_id.into());
+        self.with.input.user_id = Some(user_id.into());
         self
     }
 
     /// A header of one's own; it reaches the agent only if the runtime's allow-list names it.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.input.headers.push((name.into(), value.into()));
+        self.with.input.headers.push((name.into(), value.into()));
         self
     }
 
     /// The payload's content type; `application/json` unless said otherwise.
     pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
-        self.input.content_type = Some(content_type.into());
+        self.with.input.content_type = Some(content_type.into());
         self
     }
 
     /// The content types wanted; `application/json, text/event-stream` unless said otherwise.
     pub fn accept(mut self, accept: impl Into<String>) -> Self {
-        self.input.accept = Some(accept.into());
+        self.with.input.accept = Some(accept.into());
         self
     }
 
     /// The trace that this call belongs to.
     pub fn trace(mut self, trace: TraceContext) -> Self {
-        self.input.trace = trace;
+        self.with.input.trace = trace;
         self
     }
 
     /// Headers for an MCP server that runs as the agent.
     pub fn mcp(mut self, headers: McpHeaders) -> Self {
-        self.input.mcp = headers;
+        self.with.input.mcp = headers;
         self
     }
 
     /// Other time limits for this call.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.timeouts = timeouts;
+        self.with.timeouts = timeouts;
         self
     }
 
     /// Another retry policy for this call.
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = retry;
+        self.with.retry = retry;
         self
     }
 
     /// Which of an agent framework's shapes carries the text; found out by itself otherwise.
     pub fn text_format(mut self, format: TextFormat) -> Self {
-        self.text_format = format;
+        self.with.text_format = format;
         self
     }
 
     /// Stops the session when the stream is let go of before its end, in the background of the
     /// current tokio runtime. Without it, an agent goes on when nobody listens any more.
     pub fn stop_on_close(mut self, stop: bool) -> Self {
-        self.stop_on_close = if stop { StopOnClose::OnThisRuntime } else { StopOnClose::No };
+        self.with.stop_on_close = if stop { StopOnClose::OnThisRuntime } else { StopOnClose::No };
         self
     }
 
@@ -132,7 +137,7 @@ impl Invoke {
         mut self,
         spawn: impl FnOnce(BoxFuture<'static, ()>) + Send + Sync + 'static,
     ) -> Self {
-        self.stop_on_close = StopOnClose::With(Box::new(spawn));
+        self.with.stop_on_close = StopOnClose::With(Box::new(spawn));
         self
     }
 
@@ -142,14 +147,17 @@ impl Invoke {
     /// Every kind of [`Error`](crate::Error); an error that the agent reports inside its stream is
     /// one, too. [`delivery`](crate::Error::delivery) says whether the agent may have run.
     pub async fn send(self) -> Result<InvokeResponse> {
-        let (format, limits) = (self.text_format, self.core.limits);
-        let (receiver, _) = self.receive().await?;
+        let (format, limits) = (self.with.text_format, self.core.limits);
+        let (mut receiver, _) = self.receive().await?;
         match receiver.head.framing() {
             Framing::Events => {
                 let stream = AgentStream::new(receiver, format, limits, None);
                 Box::pin(InvokeResponse::collect_events(stream)).await
             }
-            _ => InvokeResponse::collect(receiver, format).await,
+            _ => {
+                let body = collect(&mut receiver).await?;
+                Ok(InvokeResponse { head: receiver.head, body, format, text: OnceLock::new() })
+            }
         }
     }
 
@@ -158,8 +166,8 @@ impl Invoke {
     /// # Errors
     /// As [`send`](Self::send); what goes wrong after the head comes out of the stream.
     pub async fn stream(mut self) -> Result<AgentStream> {
-        let (format, limits) = (self.text_format, self.core.limits);
-        let stop = std::mem::replace(&mut self.stop_on_close, StopOnClose::No);
+        let (format, limits) = (self.with.text_format, self.core.limits);
+        let stop = std::mem::replace(&mut self.with.stop_on_close, StopOnClose::No);
         let (mut receiver, core) = self.receive().await?;
         receiver.head.compact();
         let on_drop = stop.spawn().map(|spawn| stop_later(core, spawn));
@@ -167,24 +175,24 @@ impl Invoke {
     }
 
     async fn receive(self) -> Result<(Receiver, Arc<Core>)> {
-        self.timeouts.validate()?;
+        let Self { core, mut with } = self;
+        with.timeouts.validate()?;
         // Chosen before the first attempt, so that every result and error can name it.
-        let session = self.session.unwrap_or_else(SessionId::generate);
-        let Self { core, input, timeouts, retry, .. } = self;
+        let session = with.session.take().unwrap_or_else(SessionId::generate);
         let call = Call {
-            timeouts,
-            retry,
+            timeouts: &with.timeouts,
+            retry: with.retry,
             operation: Operation::Invoke,
-            acts_for_user: input.user_id.is_some(),
+            acts_for_user: with.input.user_id.is_some(),
             session: &session,
         };
         let answer = core
             .call(call, || {
                 let uri = core.invoke_uri.clone();
-                request::invoke(&core.target(), uri, &session, &input, core.limits.payload)
+                request::invoke(&core.target(), uri, &session, &with.input, core.limits.payload)
             })
             .await?;
-        Ok((Receiver::new(answer, &timeouts, core.limits.answer), core))
+        Ok((Receiver::new(answer, &with.timeouts, core.limits.answer), core))
     }
 }
 
@@ -217,7 +225,7 @@ fn stop_later(core: Arc<Core>, spawn: Spawn) -> OnDrop {
 
 impl fmt::Debug for Invoke {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Invoke").field("session", &self.session).finish_non_exhaustive()
+        f.debug_struct("Invoke").field("session", &self.with.session).finish_non_exhaustive()
     }
 }
 
@@ -231,14 +239,6 @@ pub struct InvokeResponse {
 }
 
 impl InvokeResponse {
-    async fn collect(mut receiver: Receiver, format: TextFormat) -> Result<Self> {
-        let mut parts = Parts::new(&receiver.head);
-        while let Some(chunk) = std::future::poll_fn(|cx| receiver.poll_chunk(cx)).await {
-            parts.push(chunk?);
-        }
-        Ok(Self { head: receiver.head, body: parts.join(), format, text: OnceLock::new() })
-    }
-
     /// Decodes the events for their text and the agent's own errors, and keeps the raw bytes.
     async fn collect_events(mut stream: AgentStream) -> Result<Self> {
         let mut raw = Parts::new(stream.head());
@@ -330,6 +330,15 @@ impl fmt::Debug for InvokeResponse {
             .field("body_bytes", &self.body.len())
             .finish_non_exhaustive()
     }
+}
+
+/// The whole body.
+async fn collect(receiver: &mut Receiver) -> Result<Bytes> {
+    let mut parts = Parts::new(&receiver.head);
+    while let Some(chunk) = std::future::poll_fn(|cx| receiver.poll_chunk(cx)).await {
+        parts.push(chunk?);
+    }
+    Ok(parts.join())
 }
 
 /// Chunks on their way to one piece.

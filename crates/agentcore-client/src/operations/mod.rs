@@ -87,7 +87,7 @@ type Sending = BoxFuture<'static, std::result::Result<Response<Body>, SendError>
 
 /// What one call brings along.
 pub(crate) struct Call<'a> {
-    pub(crate) timeouts: Timeouts,
+    pub(crate) timeouts: &'a Timeouts,
     pub(crate) retry: RetryPolicy,
     pub(crate) operation: Operation,
     pub(crate) acts_for_user: bool,
@@ -134,13 +134,15 @@ impl Core {
         let mut answer = None;
         loop {
             match calls.next() {
-                Step::NeedAuth => match self.authorization(&call.timeouts, started, end).await {
-                    Ok(found) => {
-                        authorization = found;
-                        calls.authorised();
+                Step::NeedAuth => {
+                    match authorize(&self.authorizer, call.timeouts, started, end).await {
+                        Ok(found) => {
+                            authorization = found;
+                            calls.authorised();
+                        }
+                        Err(error) => calls.failed(error, Instant::now(), false),
                     }
-                    Err(error) => calls.failed(error, Instant::now(), false),
-                },
+                }
                 Step::Send => {
                     let next = match request.take() {
                         Some(first) => first,
@@ -195,27 +197,6 @@ impl Core {
         let attempts = calls.into_attempts();
         let (status, headers) = (parts.status, parts.headers);
         Ok(Answer { status, headers, body, session_id, started, end, attempts })
-    }
-
-    /// Credentials or a token, within the limit.
-    async fn authorization(
-        &self,
-        timeouts: &Timeouts,
-        started: Instant,
-        end: Option<Instant>,
-    ) -> Result<Authorization> {
-        if let Some(at_hand) = self.authorizer.at_hand() {
-            return at_hand;
-        }
-        let (until, limit) = due(Instant::now(), timeouts.auth, Limit::Auth, end);
-        let after = if limit == Limit::Auth { timeouts.auth } else { total(started, end) };
-        // Boxed, like all that most calls never need: what stays is moved and kept for each call.
-        let look_up = Box::pin(self.authorizer.look_up());
-        let looked_up = Box::pin(tokio::time::timeout_at(until.into(), look_up)).await;
-        looked_up.unwrap_or_else(|_| {
-            let in_hand = if limit == Limit::Auth { self.authorizer.stand_in() } else { None };
-            in_hand.ok_or_else(|| Error::timeout(limit, after, Delivery::NotSent))
-        })
     }
 
     /// Signs a request and hands it over; also gives the clock's correction that it was signed with.
@@ -354,8 +335,29 @@ impl Core {
     }
 }
 
+/// Credentials or a token, within the limit.
+pub(crate) async fn authorize(
+    authorizer: &Authorizer,
+    timeouts: &Timeouts,
+    started: Instant,
+    end: Option<Instant>,
+) -> Result<Authorization> {
+    if let Some(at_hand) = authorizer.at_hand() {
+        return at_hand;
+    }
+    let (until, limit) = due(Instant::now(), timeouts.auth, Limit::Auth, end);
+    let after = if limit == Limit::Auth { timeouts.auth } else { total(started, end) };
+    // Boxed, like all that most calls never need: what stays is moved and kept for each call.
+    let look_up = Box::pin(authorizer.look_up());
+    let looked_up = Box::pin(tokio::time::timeout_at(until.into(), look_up)).await;
+    looked_up.unwrap_or_else(|_| {
+        let in_hand = if limit == Limit::Auth { authorizer.stand_in() } else { None };
+        in_hand.ok_or_else(|| Error::timeout(limit, after, Delivery::NotSent))
+    })
+}
+
 /// The deepest cause, which is the one that tells most: "connection refused".
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
@@ -364,7 +366,7 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// What an error answer says, as far as it can be had without waiting long.
-async fn error_body(body: &mut Body, end: Option<Instant>) -> Bytes {
+pub(crate) async fn error_body(body: &mut Body, end: Option<Instant>) -> Bytes {
     let until = Instant::now() + ERROR_BODY_TIME;
     let until = end.map_or(until, |end| end.min(until));
     body.set_limits(None, Some(until));

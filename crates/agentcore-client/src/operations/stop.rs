@@ -60,7 +60,7 @@ impl StopSession {
         // One token for all attempts makes them one stop.
         let token = SessionId::generate();
         let call = Call {
-            timeouts,
+            timeouts: &timeouts,
             retry,
             operation: Operation::StopSession,
             acts_for_user: false,

@@ -227,3 +227,43 @@ async fn stop_on_close_also_follows_the_limits_at_which_this_side_hangs_up() {
         assert_eq!(sent.load(Ordering::SeqCst), 2, "the invocation and its stop");
     }
 }
+
+/// Keeps what was to be sent.
+#[derive(Clone, Debug, Default)]
+struct Kept(Arc<Mutex<Vec<Request<Bytes>>>>);
+
+impl HttpService for Kept {
+    fn send(&self, request: Request<Bytes>, _: SendLimits) -> BoxFuture<'static, Answered> {
+        self.0.lock().unwrap().push(request);
+        std::future::ready(Ok(Response::new(Body::full("{}")))).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_function_url_is_signed_for_lambda_in_its_own_region() {
+    let scope = async |url: &str, arn: Option<&str>, region: Option<&str>| {
+        let kept = Kept::default();
+        let environment = arn.map(|arn| ("AGENT_RUNTIME_ARN", arn));
+        let keys = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+        let mut builder = Client::builder_from_env()
+            .invocation_url(url)
+            .auth(Auth::sigv4(keys))
+            .environment(Environment::from_pairs(environment))
+            .transport(kept.clone());
+        if let Some(region) = region {
+            builder = builder.region(region);
+        }
+        builder.build()?.invoke("x").send().await?;
+        let sent = kept.0.lock().unwrap().pop().unwrap();
+        let signed = sent.headers()["authorization"].to_str().unwrap().to_owned();
+        assert_eq!(sent.uri(), url);
+        Ok::<_, Error>(signed.split('/').skip(2).take(2).collect::<Vec<_>>().join("/"))
+    };
+    let url = "https://abc.lambda-url.eu-west-1.on.aws/";
+    let arn = "arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/a";
+    assert_eq!(scope(url, None, None).await.unwrap(), "eu-west-1/lambda");
+    assert_eq!(scope(url, Some(arn), None).await.unwrap(), "eu-west-1/lambda");
+    let other = "https://abc.lambda-url.eu-west-1.on.aws.example.com/";
+    assert_eq!(scope(other, None, Some("eu-west-1")).await.unwrap(), "eu-west-1/bedrock-agentcore");
+    assert_eq!(scope(other, None, None).await.unwrap_err().field(), Some("region"));
+}

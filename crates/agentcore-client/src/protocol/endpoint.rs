@@ -10,6 +10,7 @@ use http::{HeaderValue, Uri};
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::protocol::arn::{RuntimeArn, percent_encode};
+use crate::protocol::policy::PolicyAction;
 use crate::protocol::{region, shape};
 
 /// Longer than any URL that anybody configures, and short enough for every proxy.
@@ -86,21 +87,21 @@ impl Operation {
     /// The IAM action that allows it.
     pub(crate) const fn iam_action(self) -> &'static str {
         match self {
-            Self::Invoke => "bedrock-agentcore:InvokeAgentRuntime",
-            Self::Command => "bedrock-agentcore:InvokeAgentRuntimeCommand",
-            Self::StopSession => "bedrock-agentcore:StopRuntimeSession",
-            Self::AgentCard => "bedrock-agentcore:GetAgentCard",
-            Self::WebSocket => "bedrock-agentcore:InvokeAgentRuntimeWithWebSocketStream",
-            Self::Shell => "bedrock-agentcore:InvokeAgentRuntimeCommandShell",
+            Self::Invoke => PolicyAction::InvokeAgentRuntime.as_str(),
+            Self::Command => PolicyAction::InvokeAgentRuntimeCommand.as_str(),
+            Self::StopSession => PolicyAction::StopRuntimeSession.as_str(),
+            Self::AgentCard => PolicyAction::GetAgentCard.as_str(),
+            Self::WebSocket => PolicyAction::InvokeAgentRuntimeWithWebSocketStream.as_str(),
+            Self::Shell => PolicyAction::InvokeAgentRuntimeCommandShell.as_str(),
         }
     }
 
     /// The IAM action that a user id needs besides.
     pub(crate) const fn iam_action_for_user(self) -> Option<&'static str> {
         match self {
-            Self::Invoke => Some("bedrock-agentcore:InvokeAgentRuntimeForUser"),
+            Self::Invoke => Some(PolicyAction::InvokeAgentRuntimeForUser.as_str()),
             Self::WebSocket => {
-                Some("bedrock-agentcore:InvokeAgentRuntimeWithWebSocketStreamForUser")
+                Some(PolicyAction::InvokeAgentRuntimeWithWebSocketStreamForUser.as_str())
             }
             _ => None,
         }
@@ -210,7 +211,15 @@ impl Endpoint {
             need_arn(arn)?;
         }
         let host_header = HeaderValue::from_str(&base.authority).map_err(internal)?;
-        Ok(Self { kind, base, arn: arn.cloned(), host_header })
+        let endpoint = Self { kind, base, arn: arn.cloned(), host_header };
+        match (endpoint.function_url_region(), &options.region) {
+            (Some(of_url), Some(option)) if of_url != option => Err(Error::invalid(
+                "region",
+                format_args!("{option}, but the function URL's is {of_url}"),
+                "leave it out: the URL's region counts",
+            )),
+            _ => Ok(endpoint),
+        }
     }
 
     pub(crate) fn kind(&self) -> TargetKind {
@@ -220,6 +229,19 @@ impl Endpoint {
     /// The runtime, if one was named; a local agent and a whole URL do without.
     pub(crate) fn arn(&self) -> Option<&RuntimeArn> {
         self.arn.as_ref()
+    }
+
+    /// The region of an AWS Lambda function URL; `None` for everything else. Its host says so in
+    /// full: whatever looks alike is somebody else's, and is not signed for Lambda.
+    pub(crate) fn function_url_region(&self) -> Option<&str> {
+        let Base { tls, authority, host, .. } = &self.base;
+        if self.kind != TargetKind::InvocationUrl || !tls || authority != host {
+            return None;
+        }
+        let (id, rest) = host.split_once(".lambda-url.")?;
+        let region = rest.strip_suffix(".on.aws")?;
+        let is_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric());
+        (is_id && region::partition_of("invocation_url", region).is_ok()).then_some(region)
     }
 
     /// The `host` header: with the port unless it is the scheme's own.
@@ -273,16 +295,44 @@ impl Endpoint {
                 ));
             }
         }
-        self.absolute(target)
+        self.base.absolute(target)
+    }
+}
+
+/// Where another service of AWS is: what a relay needs besides its agent.
+#[derive(Clone)]
+pub(crate) struct ServiceEndpoint(Base);
+
+impl ServiceEndpoint {
+    /// The service's own host, which is made of checked parts.
+    pub(crate) fn aws(host: String) -> Self {
+        Self(Base::of_host(host))
     }
 
-    fn absolute(&self, target: String) -> Result<Uri> {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(if self.base.tls { Scheme::HTTPS } else { Scheme::HTTP });
-        parts.authority =
-            Some(Authority::try_from(self.base.authority.as_str()).map_err(internal)?);
-        parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(internal)?);
-        Uri::from_parts(parts).map_err(internal)
+    /// A URL from outside, under the rules of `endpoint_url`.
+    pub(crate) fn parse(field: &'static str, url: &str, allow_http: &[String]) -> Result<Self> {
+        Base::parse(field, url, allow_http, Query::Refused).map(Self)
+    }
+
+    /// Whether the URL says more than a host.
+    pub(crate) fn has_path(&self) -> bool {
+        !self.0.path.is_empty()
+    }
+
+    /// The `host` header.
+    pub(crate) fn host_header(&self) -> &str {
+        &self.0.authority
+    }
+
+    /// The URL of a path, which begins with a slash and is percent-encoded already.
+    pub(crate) fn uri(&self, path: &str) -> Result<Uri> {
+        self.0.absolute(format!("{}{path}", self.0.path))
+    }
+}
+
+impl fmt::Debug for ServiceEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServiceEndpoint({})", self.0.authority)
     }
 }
 
@@ -356,7 +406,10 @@ impl Base {
         let partition = arn.partition_data();
         let fips = if fips { "-fips" } else { "" };
         let suffix = if dualstack { partition.dual_stack_dns_suffix } else { partition.dns_suffix };
-        let host = format!("bedrock-agentcore{fips}.{}.{suffix}", arn.region());
+        Self::of_host(format!("bedrock-agentcore{fips}.{}.{suffix}", arn.region()))
+    }
+
+    fn of_host(host: String) -> Self {
         Self {
             tls: true,
             authority: host.clone(),
@@ -365,6 +418,14 @@ impl Base {
             query: None,
             loopback: false,
         }
+    }
+
+    fn absolute(&self, target: String) -> Result<Uri> {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(if self.tls { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.authority = Some(Authority::try_from(self.authority.as_str()).map_err(internal)?);
+        parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(internal)?);
+        Uri::from_parts(parts).map_err(internal)
     }
 
     /// Reads a URL by hand: parsers that mend what they are given, as URL parsers do, would let

@@ -262,17 +262,14 @@ pub(crate) fn invoke(
             ),
         ));
     }
-    let mut request = begin(target, uri, payload.clone());
-    let map = request.headers_mut();
     let or_default = |field, value: &Option<String>, default: HeaderValue| match value {
         Some(value) => header_value(field, value, 1, 256),
         None => Ok(default),
     };
-    map.insert(
-        header::CONTENT_TYPE,
-        or_default("content_type", &input.content_type, DEFAULT_CONTENT_TYPE)?,
-    );
-    map.insert(header::ACCEPT, or_default("accept", &input.accept, DEFAULT_ACCEPT)?);
+    let content_type = or_default("content_type", &input.content_type, DEFAULT_CONTENT_TYPE)?;
+    let accept = or_default("accept", &input.accept, DEFAULT_ACCEPT)?;
+    let mut request = begin(target, uri, payload.clone(), accept, content_type);
+    let map = request.headers_mut();
     put_session(map, target.endpoint.kind(), session)?;
 
     let trace = &input.trace;
@@ -335,11 +332,9 @@ pub(crate) fn stop_session(
         ));
     }
     let body = serde_json::json!({ "clientToken": client_token }).to_string();
-    let mut request = begin(target, uri, body.into());
-    let map = request.headers_mut();
-    map.insert(header::CONTENT_TYPE, DEFAULT_CONTENT_TYPE);
-    map.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    put_session(map, target.endpoint.kind(), session)?;
+    let accept = HeaderValue::from_static("application/json");
+    let mut request = begin(target, uri, body.into(), accept, DEFAULT_CONTENT_TYPE);
+    put_session(request.headers_mut(), target.endpoint.kind(), session)?;
     Ok(request)
 }
 
@@ -358,16 +353,25 @@ pub(crate) fn user_agent(suffix: Option<&str>) -> Result<HeaderValue> {
 /// Headers that a signed call with a session, traces and a few of the caller's own comes to.
 const HEADERS: usize = 24;
 
-fn begin(target: &Target<'_>, uri: Uri, body: Bytes) -> Request<Bytes> {
+fn begin(
+    target: &Target<'_>,
+    uri: Uri,
+    body: Bytes,
+    accept: HeaderValue,
+    content_type: HeaderValue,
+) -> Request<Bytes> {
     let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     let map = request.headers_mut();
     // Once for all that follows, the signature included.
     map.reserve(HEADERS);
+    // After the host by name, which is nearly the order in which they are signed.
     map.insert(header::HOST, target.endpoint.host_header().clone());
-    map.insert(header::USER_AGENT, target.user_agent.clone());
+    map.insert(header::ACCEPT, accept);
     map.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    map.insert(header::CONTENT_TYPE, content_type);
+    map.insert(header::USER_AGENT, target.user_agent.clone());
     request
 }
 

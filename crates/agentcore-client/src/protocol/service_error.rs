@@ -392,6 +392,10 @@ fn denied<'a>(
             "the bearer token was refused",
             "check its expiry, issuer, audience or client id, and scopes against the runtime's JWT authorizer; IAM identity policies do not apply to tokens, and a resource policy must allow principal *".into(),
         ),
+        AuthKind::SigV4 if context.target == TargetKind::InvocationUrl => (
+            "access denied",
+            "for a function URL, allow lambda:InvokeFunctionUrl and lambda:InvokeFunction on the function, and check credentials and clock; any other invocation_url needs a bearer token, since a signature is made for the host that the runtime sees".into(),
+        ),
         AuthKind::SigV4 if status == StatusCode::FORBIDDEN => {
             let action = context.operation.iam_action();
             let for_user = context.operation.iam_action_for_user().filter(|_| context.user_id);

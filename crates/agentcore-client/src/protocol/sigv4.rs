@@ -1,6 +1,7 @@
 //! AWS Signature Version 4, in headers or in a URL; the time is an argument. The raw request target
-//! is what is signed, so nothing may touch it afterwards. The day's key is cached and everything
-//! else is written once into one buffer: a signature costs little more than its three hashes.
+//! is what is signed, so nothing may touch it afterwards. What a client's signatures have in common
+//! is cached and everything else is written once into one buffer: a signature costs little more than
+//! its three hashes.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,8 +12,9 @@ use aws_credential_types::Credentials;
 use aws_sigv4::sign::v4::generate_signing_key;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST};
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Uri};
-use memchr::{memchr_iter, memchr2};
+use memchr::{memchr_iter, memchr2_iter};
 use ring::{digest, hmac};
 
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -53,7 +55,7 @@ pub fn sign(
     cache: &KeyCache,
 ) -> Result<()> {
     let stamp = Stamp::new(time)?;
-    let draft = Draft::for_headers(request, credentials, scope, &stamp)?;
+    let draft = Draft::for_headers(request, credentials, scope, &stamp, cache)?;
     let signature = cache.seal(credentials, scope, time, &stamp, draft.string_to_sign())?;
 
     let authorization = draft.authorization(credentials, &signature)?;
@@ -124,10 +126,21 @@ pub fn presign(
         .map_err(|_| Error::new(ErrorKind::Internal, Delivery::NotSent, "a URL that is not UTF-8"))
 }
 
-/// The day's signing keys. A key depends on secret, day, region and service only; deriving one
-/// costs as much as a whole signature.
+/// What the signatures of one client have in common.
 #[derive(Default)]
-pub struct KeyCache(RwLock<Vec<DayKey>>);
+pub struct KeyCache {
+    /// The day's signing keys. A key depends on secret, day, region and service only; deriving one
+    /// costs as much as a whole signature.
+    keys: RwLock<Vec<DayKey>>,
+    /// The target that was signed last: a client calls the same one over and over.
+    target: RwLock<Option<Target>>,
+}
+
+/// A request's target, as it is and as it is signed: encoded path, line end, canonical query.
+struct Target {
+    raw: PathAndQuery,
+    canonical: Box<[u8]>,
+}
 
 /// The credentials are kept to compare: a clone shares its memory with the original, so that the
 /// secret is in one place, which is wiped when the last clone goes.
@@ -160,7 +173,7 @@ impl KeyCache {
                 && entry.credentials.access_key_id() == credentials.access_key_id()
                 && entry.credentials.secret_access_key() == credentials.secret_access_key()
         };
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.iter().find(known) {
             return Ok(hmac::sign(&entry.key, string_to_sign));
         }
@@ -179,7 +192,7 @@ impl KeyCache {
             key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()),
         };
         let signature = hmac::sign(&entry.key, string_to_sign);
-        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         if entries.iter().find(known).is_none() {
             if entries.len() == Self::CAPACITY {
                 entries.remove(0);
@@ -187,6 +200,24 @@ impl KeyCache {
             entries.push(entry);
         }
         Ok(signature)
+    }
+
+    /// Writes the canonical form of a target.
+    fn push_target(&self, out: &mut Vec<u8>, uri: &Uri) -> Result<()> {
+        let raw = uri.path_and_query();
+        let known = self.target.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = known.as_ref().filter(|known| Some(&known.raw) == raw) {
+            out.extend_from_slice(&target.canonical);
+            return Ok(());
+        }
+        drop(known);
+        let start = out.len();
+        push_target(out, uri, None)?;
+        if let Some(raw) = raw {
+            let target = Target { raw: raw.clone(), canonical: out[start..].into() };
+            *self.target.write().unwrap_or_else(PoisonError::into_inner) = Some(target);
+        }
+        Ok(())
     }
 }
 
@@ -435,13 +466,14 @@ impl Draft {
         credentials: &Credentials,
         scope: SigningScope<'_>,
         stamp: &Stamp,
+        cache: &KeyCache,
     ) -> Result<Self> {
         let mut headers = Headers::of(request)?;
         headers.add(DATE.as_str(), &stamp.text);
         if let Some(token) = session_token(credentials) {
             headers.add(TOKEN.as_str(), token.as_bytes());
         }
-        Self::new(request, headers, scope, stamp, None)
+        Self::new(request, headers, scope, stamp, |out| cache.push_target(out, request.uri()))
     }
 
     fn for_query(
@@ -450,7 +482,10 @@ impl Draft {
         stamp: &Stamp,
         params: &Params,
     ) -> Result<Self> {
-        Self::new(request, Headers::of(request)?, scope, stamp, Some(params))
+        let headers = Headers::of(request)?;
+        Self::new(request, headers, scope, stamp, |out| {
+            push_target(out, request.uri(), Some(params))
+        })
     }
 
     fn new(
@@ -458,21 +493,17 @@ impl Draft {
         mut headers: Headers<'_>,
         scope: SigningScope<'_>,
         stamp: &Stamp,
-        params: Option<&Params>,
+        push_target: impl FnOnce(&mut Vec<u8>) -> Result<()>,
     ) -> Result<Self> {
-        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
-        check_path(path)?;
         headers.sort();
 
         // Close to the true size: allocators are quick up to about 1 KiB, which most requests need.
-        let escapes = memchr_iter(b'%', path.as_bytes()).count();
-        let size = path.len() + 2 * escapes + 2 * query.len() + headers.size + 256;
+        let target = request.uri().path_and_query().map_or(1, |target| target.as_str().len());
+        let size = target + target / 4 + headers.size + 256;
         let mut text = Vec::with_capacity(size);
         text.extend_from_slice(request.method().as_str().as_bytes());
         text.push(b'\n');
-        push_encoded(&mut text, path.as_bytes(), true);
-        text.push(b'\n');
-        push_query(&mut text, query, params)?;
+        push_target(&mut text)?;
         text.push(b'\n');
         headers.push_lines(&mut text);
         text.push(b'\n');
@@ -558,6 +589,14 @@ fn check_path(path: &str) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The canonical path, a line end, and the canonical query.
+fn push_target(out: &mut Vec<u8>, uri: &Uri, params: Option<&Params>) -> Result<()> {
+    check_path(uri.path())?;
+    push_encoded(out, uri.path().as_bytes(), true);
+    out.push(b'\n');
+    push_query(out, uri.query().unwrap_or_default(), params)
 }
 
 /// The canonical query: every pair encoded anew, sorted by name, then value.
@@ -710,7 +749,10 @@ fn push_hex(out: &mut Vec<u8>, hash: impl AsRef<[u8]>) {
 /// A header value without white space at its ends, and with one space for each run inside. A tab
 /// counts as white space, as in botocore and the JavaScript signer: HTTP strips it at the ends.
 fn push_folded(out: &mut Vec<u8>, value: &[u8]) {
-    if memchr2(b' ', b'\t', value).is_none() {
+    let folds = |at: usize| {
+        value[at] == b'\t' || at == 0 || matches!(value.get(at + 1), None | Some(b' ' | b'\t'))
+    };
+    if !memchr2_iter(b' ', b'\t', value).any(folds) {
         out.extend_from_slice(value);
         return;
     }

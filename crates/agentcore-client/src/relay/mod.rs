@@ -1,4 +1,18 @@
-//! Answers passed on to somebody else.
+//! Answers passed on to somebody else: as server-sent events, or through an API
+//! Gateway WebSocket API and its Lambda function. Applications of the client.
 
 pub(crate) mod public_error;
 pub(crate) mod sse;
+
+mod event;
+mod frames;
+mod hooks;
+mod aws;
+mod post;
+mod sessions;
+mod second_stage;
+mod pump;
+pub mod apigateway;
+
+#[cfg(test)]
+mod tests;

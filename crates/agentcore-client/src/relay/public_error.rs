@@ -2,8 +2,9 @@
 //! code, and nothing of its account, its runtime or its sessions.
 
 use std::fmt;
+use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Delivery, Error, ErrorKind};
 
@@ -12,44 +13,83 @@ use crate::error::{Delivery, Error, ErrorKind};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicError {
     status: u16,
-    retry_after: Option<u64>,
+    retry_after: Option<Duration>,
     body: Value,
+}
+
+impl PublicError {
+    /// A request of the backend's own caller that breaks a rule of the backend's: 400, naming the
+    /// field.
+    pub fn invalid_input(field: &'static str) -> Self {
+        Error::invalid(field, "", "").to_public()
+    }
+
+    /// What the backend's own caller sent is larger than the backend takes: 413.
+    pub fn too_large(field: &'static str) -> Self {
+        let mut refused = Error::new(ErrorKind::TooLarge, Delivery::NotSent, "").to_public();
+        refused.body["error"]["field"] = field.into();
+        refused
+    }
 }
 
 impl Error {
     /// What may be told of it to somebody outside. Message, session and request id stay inside.
     pub fn to_public(&self) -> PublicError {
-        let retry_after = self.retry_after().map(|after| after.as_secs_f64().ceil() as u64);
-        let mut body = Map::new();
-        body.insert("code".into(), self.kind().code().into());
-        body.insert("delivery".into(), self.delivery().as_str().into());
+        let (status, message) = told(self);
+        let retry_after = self.retry_after();
+        let mut error = Map::new();
+        error.insert("code".into(), self.kind().code().into());
+        error.insert("message".into(), message.into());
+        error.insert("delivery".into(), self.delivery().as_str().into());
         // An agent may put whatever it likes there.
         if let (ErrorKind::Service, Some(code)) = (self.kind(), self.service_code()) {
-            body.insert("service_code".into(), code.into());
+            error.insert("serviceCode".into(), code.into());
         }
         if let Some(field) = self.field() {
-            body.insert("field".into(), field.into());
+            error.insert("field".into(), field.into());
         }
-        if let Some(seconds) = retry_after {
-            body.insert("retry_after".into(), seconds.into());
+        if let Some(after) = retry_after {
+            error.insert("retryAfter".into(), (after.as_millis() as u64).into());
         }
-        PublicError { status: status_of(self), retry_after, body: Value::Object(body) }
+        PublicError { status, retry_after, body: json!({ "error": error }) }
     }
 }
 
-/// A backend stands between: what is its own or the runtime's fault is a 5xx, and only what its
-/// caller can change is a 4xx.
-fn status_of(error: &Error) -> u16 {
+const LOGIN: &str = "Please log in again.";
+
+/// A status, and a sentence for people.
+fn told(error: &Error) -> (u16, &'static str) {
     match (error.kind(), error.status()) {
         // A caller's token that was passed on and has expired.
-        (ErrorKind::InvalidInput, _) if error.field() == Some("bearer_token") => 401,
-        (ErrorKind::InvalidInput, _) => 400,
-        (ErrorKind::TooLarge, _) if error.delivery() == Delivery::NotSent => 413,
-        (ErrorKind::Service, Some(status @ (401 | 409))) => status,
-        (ErrorKind::Service, Some(402 | 429 | 503)) | (ErrorKind::Closed, _) => 503,
-        (ErrorKind::Timeout, _) => 504,
-        (ErrorKind::Credentials | ErrorKind::Internal, _) => 500,
-        _ => 502,
+        _ if error.field() == Some("bearer_token") => (401, LOGIN),
+        // What means the same to the backend's own caller.
+        (ErrorKind::Service | ErrorKind::Credentials, Some(status @ 400)) => {
+            (status, "The request is not valid.")
+        }
+        (ErrorKind::Service | ErrorKind::Credentials, Some(status @ 401)) => (status, LOGIN),
+        (ErrorKind::Service | ErrorKind::Credentials, Some(status @ 403)) => {
+            (status, "This is not allowed.")
+        }
+        (ErrorKind::Service | ErrorKind::Credentials, Some(status @ 409)) => {
+            (status, "The session is busy.")
+        }
+        (ErrorKind::Service | ErrorKind::Credentials, Some(status @ 429)) => {
+            (status, "There are too many requests.")
+        }
+        (ErrorKind::InvalidInput, _) => (400, "The request is not valid."),
+        (ErrorKind::Credentials, _) => (500, "The server may not call the agent."),
+        (ErrorKind::Connect, _) => (503, "The agent cannot be reached."),
+        (ErrorKind::Timeout, _) => (504, "The agent took too long."),
+        (ErrorKind::Service, _) => (502, "The agent's service refused the call or failed."),
+        (ErrorKind::Agent, _) => (502, "The agent failed."),
+        (ErrorKind::StreamInterrupted, _) => (502, "The answer broke off."),
+        (ErrorKind::TooLarge, _) if error.delivery() == Delivery::NotSent => {
+            (413, "The request is too large.")
+        }
+        (ErrorKind::TooLarge, _) => (502, "The answer is too large."),
+        (ErrorKind::Protocol, _) => (502, "The agent's answer makes no sense."),
+        (ErrorKind::Closed, _) => (503, "The server is shutting down."),
+        (ErrorKind::Internal, _) => (500, "The server failed."),
     }
 }
 
@@ -61,12 +101,13 @@ impl PublicError {
 
     /// The `retry-after` header to answer with, in seconds.
     pub fn retry_after(&self) -> Option<u64> {
-        self.retry_after
+        self.retry_after.map(|after| after.as_secs_f64().ceil() as u64)
     }
 }
 
-/// The JSON to answer with: `code` (see [`ErrorKind::code`]) and `delivery`, and where they apply
-/// `service_code`, `field` and `retry_after`.
+/// The JSON to answer with, `{"error": {…}}`: `code` (see [`ErrorKind::code`]), `message` (a sentence
+/// for people, the same for each code), `delivery`, and where they apply `serviceCode`, `field` and
+/// `retryAfter` (milliseconds).
 impl fmt::Display for PublicError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.body.fmt(f)
@@ -76,7 +117,16 @@ impl fmt::Display for PublicError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    #[test]
+    fn what_a_backend_refuses_itself_has_the_same_form() {
+        let refused = [PublicError::invalid_input("prompt"), PublicError::too_large("body")];
+        let seen = refused.map(|r| {
+            (r.status(), r.body["error"]["code"].clone(), r.body["error"]["field"].clone())
+        });
+        let expected = [(400, "INVALID_INPUT", "prompt"), (413, "TOO_LARGE", "body")];
+        assert_eq!(seen, expected.map(|(status, code, field)| (status, json!(code), json!(field))));
+    }
 
     #[test]
     fn what_is_told_is_what_the_vectors_say() {
@@ -108,7 +158,8 @@ mod tests {
             let public = error.to_public();
             assert_eq!(u64::from(public.status()), case["status"], "{case}");
             assert_eq!(serde_json::from_str::<Value>(&public.to_string()).unwrap(), case["body"]);
-            assert_eq!(public.retry_after(), case["body"]["retry_after"].as_u64());
+            let retry_after = given["retry_after"].as_f64().map(|after| after.ceil() as u64);
+            assert_eq!(public.retry_after(), retry_after);
             assert!(!format!("{public:?}").contains("secret"));
         }
     }

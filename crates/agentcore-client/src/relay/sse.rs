@@ -111,7 +111,11 @@ impl SseStream {
     /// [`InvalidInput`](ErrorKind::InvalidInput) for less than a second.
     pub fn heartbeat(mut self, every: Duration) -> Result<Self> {
         if every < LEAST {
-            return Err(Error::invalid("heartbeat", format_args!("{every:?}"), "needs 1 s or more"));
+            return Err(Error::invalid(
+                "heartbeat",
+                format_args!("{every:?}"),
+                "needs 1 s or more",
+            ));
         }
         self.heartbeat = Some(Heartbeat { every, since: Instant::now(), sleep: None });
         Ok(self)
@@ -180,9 +184,8 @@ impl Heartbeat {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let due = self.since + self.every;
-            let sleep = self
-                .sleep
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
+            let sleep =
+                self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
             std::task::ready!(sleep.as_mut().poll(cx));
             self.sleep = None;
             if Instant::now() >= due {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::Stream;
 use hyper::body::{Body as _, Incoming};
-use tokio::time::Sleep;
 
+use super::alarm::Alarm;
 use super::pool::{Conn, Pool};
 use crate::error::Limit;
 
@@ -37,8 +37,11 @@ enum Source {
         /// Nothing has been waited for yet.
         fresh: bool,
     },
-    /// Never locked: the lock only makes it `Sync`, as the other sources are.
-    Stream(Mutex<BoxStream>),
+    Stream {
+        /// Never locked: the lock only makes it `Sync`, as the other sources are.
+        stream: Mutex<BoxStream>,
+        alarm: Alarm,
+    },
     Whole(Bytes),
     Ended,
 }
@@ -69,7 +72,8 @@ impl Body {
     pub fn from_stream(
         stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
     ) -> Self {
-        Self::from_source(Source::Stream(Mutex::new(Box::pin(stream))))
+        let stream = Mutex::new(Box::pin(stream) as BoxStream);
+        Self::from_source(Source::Stream { stream, alarm: Alarm::default() })
     }
 
     pub(super) fn incoming(incoming: Incoming, conn: Box<Conn>, pool: Arc<Pool>) -> Self {
@@ -100,9 +104,13 @@ impl Body {
                 self.clock.waiting_since = None;
                 polled
             }
-            Poll::Pending => match ready!(self.clock.poll(cx)) {
+            Poll::Pending => match ready!(self.clock.poll(|due| self.source.poll_alarm(cx, due))) {
+                // Waits a moment for the run-time to notice what the kernel already has.
                 Limit::Idle if self.source.is_stirred() => {
-                    return self.clock.look_again(cx);
+                    if self.source.poll_alarm(cx, Instant::now() + LOOK_AGAIN).is_ready() {
+                        cx.waker().wake_by_ref();
+                    }
+                    return Poll::Pending;
                 }
                 // What came in the meantime has been read by that look into the socket.
                 limit => match self.source.poll(cx) {
@@ -145,7 +153,7 @@ impl Source {
                     None => return Poll::Ready(None),
                 }
             },
-            Self::Stream(stream) => {
+            Self::Stream { stream, .. } => {
                 let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
                 stream.as_mut().poll_next(cx).map(|next| next.map(|n| n.map_err(BodyError::Broken)))
             }
@@ -155,6 +163,16 @@ impl Source {
                 Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
             }
             Self::Ended => Poll::Ready(None),
+        }
+    }
+
+    /// Ready once `due` has come.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+        match self {
+            Self::Connection { conn, .. } => conn.poll_alarm(due),
+            Self::Stream { alarm, .. } => alarm.poll(cx, due),
+            // Never waited for.
+            Self::Whole(_) | Self::Ended => Poll::Pending,
         }
     }
 
@@ -212,8 +230,6 @@ struct Clock {
     idle: Option<Duration>,
     end: Option<Instant>,
     waiting_since: Option<Instant>,
-    /// Set once and moved only when it fires early, so that an event costs no timer.
-    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Clock {
@@ -231,34 +247,13 @@ impl Clock {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Limit> {
+    /// `alarm` waits for a point in time.
+    fn poll(&mut self, alarm: impl FnOnce(Instant) -> Poll<()>) -> Poll<Limit> {
         if self.idle.is_none() && self.end.is_none() {
             return Poll::Pending;
         }
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
         let Some((due, limit)) = self.due(since) else { return Poll::Pending };
-        let sleep =
-            self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
-        loop {
-            if sleep.deadline() > due.into() {
-                sleep.as_mut().reset(due.into());
-            }
-            ready!(sleep.as_mut().poll(cx));
-            if Instant::now() >= due {
-                return Poll::Ready(limit);
-            }
-            // It was set for an earlier wait.
-            sleep.as_mut().reset(due.into());
-        }
-    }
-
-    /// Waits a moment for the run-time to notice what the kernel already has.
-    fn look_again<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
-        if let Some(sleep) = &mut self.sleep {
-            sleep.as_mut().reset((Instant::now() + LOOK_AGAIN).into());
-            // Not due yet, so this only leaves the waker.
-            let _ = sleep.as_mut().poll(cx);
-        }
-        Poll::Pending
+        alarm(due).map(|()| limit)
     }
 }

@@ -48,8 +48,8 @@ impl GatedPoll {
     }
 
     /// The waker that passes the gate.
-    pub(super) fn waker(&self) -> Waker {
-        self.waker.clone()
+    pub(super) fn waker(&self) -> &Waker {
+        &self.waker
     }
 
     /// Lets go of the task that polled last.

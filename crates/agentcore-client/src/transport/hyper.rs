@@ -55,8 +55,8 @@ impl HttpService for HyperService {
                 return std::future::ready(Err(SendError::Refused(error))).boxed();
             }
         };
-        let request = in_origin_form(request, &uri);
-        send(Arc::clone(&self.0), uri, target, request, limits).boxed()
+        let request = Box::new(in_origin_form(request, &uri));
+        send(Arc::clone(&self.0), Box::new((uri, target)), request, limits).boxed()
     }
 
     fn close_idle(&self) {
@@ -72,22 +72,22 @@ enum Failed {
 
 async fn send(
     shared: Arc<Shared>,
-    uri: Uri,
-    target: Target,
-    mut request: Request<Full<Bytes>>,
+    way: Box<(Uri, Target)>,
+    mut request: Box<Request<Full<Bytes>>>,
     limits: SendLimits,
 ) -> Result<Response<Body>, SendError> {
     let pool = &shared.pool;
-    while let Some(conn) = pool.take(&target) {
+    let (uri, target) = &*way;
+    while let Some(conn) = pool.take(target) {
         match exchange(pool, conn, request, &limits).await {
             Ok(answer) => return Ok(answer),
             // It closed between the probe and the request: take the next one.
-            Err(Failed::Unsent(unsent, _)) => request = *unsent,
+            Err(Failed::Unsent(unsent, _)) => request = unsent,
             Err(Failed::For(error)) => return Err(error),
         }
     }
     // Boxed: most calls find a connection, and what stays is moved and kept for each call.
-    let conn = Box::pin(connect(&shared.connector, &uri, target, &limits)).await?;
+    let conn = Box::pin(connect(&shared.connector, uri, target.clone(), &limits)).await?;
     match exchange(pool, conn, request, &limits).await {
         Ok(answer) => Ok(answer),
         Err(Failed::Unsent(_, cause)) => Err(SendError::Connect(cause.into())),
@@ -126,17 +126,16 @@ async fn connect(
 async fn exchange(
     pool: &Arc<Pool>,
     mut conn: Box<Conn>,
-    request: Request<Full<Bytes>>,
+    request: Box<Request<Full<Bytes>>>,
     limits: &SendLimits,
 ) -> Result<Response<Body>, Failed> {
     let (until, limit) = due(Instant::now(), limits.first_byte, Limit::FirstByte, limits.end);
-    let mut answer = pin!(conn.sender.try_send_request(request));
-    let mut clock = pin!(tokio::time::sleep_until(until.into()));
+    let mut answer = pin!(conn.sender.try_send_request(*request));
     let answered = poll_fn(|cx| {
         if let Poll::Ready(answered) = conn.drive(cx, |cx| answer.as_mut().poll(cx)) {
             return Poll::Ready(Some(answered));
         }
-        clock.as_mut().poll(cx).map(|()| None)
+        conn.poll_alarm(until).map(|()| None)
     })
     .await;
     match answered {

@@ -1,6 +1,7 @@
 //! How requests travel: the seam between the protocol and HTTP. The default is
 //! hyper with a pool of our own; tests and users may bring another service.
 
+mod alarm;
 mod gate;
 #[cfg(all(unix, feature = "internals"))]
 pub mod readiness;

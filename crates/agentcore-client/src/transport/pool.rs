@@ -15,6 +15,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::runtime;
 
+use super::alarm::Alarm;
 use super::gate::GatedPoll;
 use super::io::{Probe, Stream};
 use super::socket;
@@ -40,16 +41,28 @@ pub(super) struct Pool {
 #[derive(Debug)]
 struct Idle {
     conn: Box<Conn>,
-    since: Instant,
-    /// A frozen process (a Lambda between two invocations) may stop the monotonic clock.
-    since_by_the_wall: SystemTime,
+    /// That of the connection, so that a look for one touches no other.
+    runtime: Option<runtime::Id>,
+    since: Moment,
 }
 
-impl Idle {
-    /// By both clocks; a wall clock that was set back counts as much time.
-    fn idle_for(&self) -> Duration {
-        let by_the_wall = self.since_by_the_wall.elapsed().unwrap_or(POOL_IDLE);
-        self.since.elapsed().max(by_the_wall)
+/// A point in time by both clocks: a frozen process (a Lambda between two invocations) may stop the
+/// monotonic one.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { monotonic: Instant::now(), wall: SystemTime::now() }
+    }
+
+    /// By the clock that says more; a wall clock that was set back counts as much time.
+    fn since(&self, earlier: &Self) -> Duration {
+        let by_the_wall = self.wall.duration_since(earlier.wall).unwrap_or(POOL_IDLE);
+        self.monotonic.saturating_duration_since(earlier.monotonic).max(by_the_wall)
     }
 }
 
@@ -57,16 +70,14 @@ impl Pool {
     /// The connection that was used last, if it is still good.
     pub(super) fn take(&self, target: &Target) -> Option<Box<Conn>> {
         let here = this_runtime();
-        let fits = |conn: &Conn| conn.target == *target && conn.runtime == here;
+        let fits = |idle: &Idle| idle.runtime == here && idle.conn.target == *target;
         loop {
-            let idle = {
+            let Idle { mut conn, since, .. } = {
                 let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                let at = pool.iter().rposition(|idle| fits(&idle.conn))?;
+                let at = pool.iter().rposition(fits)?;
                 pool.remove(at)
             };
-            let idle_for = idle.idle_for();
-            let mut conn = idle.conn;
-            if idle_for < POOL_IDLE && conn.is_alive() {
+            if Moment::now().since(&since) < POOL_IDLE && conn.is_alive() {
                 return Some(conn);
             }
         }
@@ -77,10 +88,11 @@ impl Pool {
         if !conn.is_reusable() {
             return;
         }
-        let idle = Idle { conn, since: Instant::now(), since_by_the_wall: SystemTime::now() };
+        let now = Moment::now();
+        let idle = Idle { runtime: conn.runtime, conn, since: now };
         let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // The oldest stand first.
-        let dead = pool.iter().take_while(|idle| idle.idle_for() >= POOL_IDLE).count();
+        let dead = pool.iter().take_while(|idle| now.since(&idle.since) >= POOL_IDLE).count();
         let surplus = (pool.len() + 1).saturating_sub(POOL_SIZE);
         let leaving = dead.max(surplus);
         let stale: Vec<_> = pool.drain(..leaving).collect();
@@ -113,7 +125,8 @@ pub(super) struct Conn {
     pub(super) sender: http1::SendRequest<Full<Bytes>>,
     io: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
     ended: bool,
-    gate: Option<GatedPoll>,
+    gate: GatedPoll,
+    alarm: Alarm,
     probe: Probe,
 }
 
@@ -132,7 +145,8 @@ impl Conn {
     ) -> hyper::Result<Box<Self>> {
         let (sender, io) = http1::handshake(TokioIo::new(stream)).await?;
         let runtime = this_runtime();
-        Ok(Box::new(Self { target, runtime, sender, io, ended: false, gate: None, probe }))
+        let (gate, alarm) = (GatedPoll::new(), Alarm::default());
+        Ok(Box::new(Self { target, runtime, sender, io, ended: false, gate, alarm, probe }))
     }
 
     /// Gives the connection its turn, then asks `ready` what came of it.
@@ -144,7 +158,7 @@ impl Conn {
         // All that `ready` waits for comes from the connection, which is polled right here.
         let mut quiet = Context::from_waker(Waker::noop());
         let (io, ended) = (&mut self.io, &mut self.ended);
-        self.gate.get_or_insert_with(GatedPoll::new).poll(cx, |cx| {
+        self.gate.poll(cx, |cx| {
             if let Poll::Ready(value) = ready(&mut quiet) {
                 return Poll::Ready(value);
             }
@@ -157,6 +171,12 @@ impl Conn {
         })
     }
 
+    /// Ready once `due` has come; otherwise wakes the task that drove the connection last. For one
+    /// clock after the other, as a call and its body need them.
+    pub(super) fn poll_alarm(&mut self, due: Instant) -> Poll<()> {
+        self.alarm.poll(&mut Context::from_waker(self.gate.waker()), due)
+    }
+
     /// Whether bytes wait in the kernel that the run-time has not told us of.
     pub(super) fn is_stirred(&mut self) -> bool {
         self.probe.ask();
@@ -167,8 +187,8 @@ impl Conn {
     /// Gives the connection a turn of its own, for what the probe asks of it.
     fn poll_between(&mut self) {
         if !self.ended {
-            let waker = self.gate.get_or_insert_with(GatedPoll::new).waker();
-            self.ended = Pin::new(&mut self.io).poll(&mut Context::from_waker(&waker)).is_ready();
+            let mut cx = Context::from_waker(self.gate.waker());
+            self.ended = Pin::new(&mut self.io).poll(&mut cx).is_ready();
         }
     }
 
@@ -189,9 +209,7 @@ impl Conn {
 
     /// Whether the answer has been read to its end and the connection waits for the next request.
     fn is_reusable(&mut self) -> bool {
-        if let Some(gate) = &self.gate {
-            gate.forget_task();
-        }
+        self.gate.forget_task();
         if !self.ended {
             self.ended =
                 Pin::new(&mut self.io).poll(&mut Context::from_waker(Waker::noop())).is_ready();

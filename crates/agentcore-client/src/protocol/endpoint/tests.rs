@@ -356,3 +356,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_function_url_names_its_region_and_nothing_that_looks_like_one_does() {
+    let region = |url: &str| whole(url).unwrap().function_url_region().map(str::to_owned);
+    assert_eq!(region("https://abc123.lambda-url.eu-west-1.on.aws/").unwrap(), "eu-west-1");
+    assert_eq!(region("https://ABC.lambda-url.us-east-1.on.aws:443/a?b=c").unwrap(), "us-east-1");
+    for other in [
+        "https://example.com/",
+        "https://abc.lambda-url.eu-west-1.on.aws.example.com/",
+        "https://abc.lambda-url.eu-west-1.on.aws:8443/",
+        "https://a.b.lambda-url.eu-west-1.on.aws/",
+        "https://lambda-url.eu-west-1.on.aws/",
+        "https://abc.lambda-url.example.com.on.aws/",
+        "https://abc.lambda-url.eu-west-1.lambda-url.eu-west-1.on.aws/",
+        "https://example.com/abc.lambda-url.eu-west-1.on.aws/",
+        "http://127.0.0.1/abc.lambda-url.eu-west-1.on.aws/",
+    ] {
+        assert_eq!(region(other), None, "{other}");
+    }
+    // As a base URL it is a proxy like any other.
+    let proxy = endpoint("https://abc.lambda-url.eu-west-1.on.aws").unwrap();
+    assert_eq!(proxy.function_url_region(), None);
+    let contradicting = EndpointOptions {
+        invocation_url: Some("https://abc.lambda-url.eu-west-1.on.aws/".into()),
+        region: Some("us-east-1".into()),
+        ..options()
+    };
+    let error = Endpoint::resolve(None, &contradicting).unwrap_err();
+    assert_eq!(error.field(), Some("region"));
+}

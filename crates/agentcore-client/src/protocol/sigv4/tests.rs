@@ -144,7 +144,8 @@ fn golden_vectors_signed_in_headers() {
         let mut case = Case::new(&file, vector);
         let stamp = Stamp::new(at(NOW)).unwrap();
         let draft =
-            Draft::for_headers(&case.request, &case.credentials, case.scope, &stamp).unwrap();
+            Draft::for_headers(&case.request, &case.credentials, case.scope, &stamp, &cache)
+                .unwrap();
         case.check_draft(id, &draft, expected, &cache);
 
         let before = case.request.headers().clone();
@@ -395,7 +396,7 @@ fn any_call() -> impl Strategy<Value = Call> {
 }
 
 /// One cache for all random calls, so that it is hit, missed and overrun.
-static SHARED: KeyCache = KeyCache(RwLock::new(Vec::new()));
+static SHARED: KeyCache = KeyCache { keys: RwLock::new(Vec::new()), target: RwLock::new(None) };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
@@ -513,7 +514,9 @@ fn many_values_of_one_name_keep_their_order() {
         request.headers_mut().append("x-other", "v".parse().unwrap());
     }
     let stamp = Stamp::new(at(NOW)).unwrap();
-    let draft = Draft::for_headers(&request, &credentials(None), SCOPE, &stamp).unwrap();
+    let draft =
+        Draft::for_headers(&request, &credentials(None), SCOPE, &stamp, &KeyCache::default())
+            .unwrap();
     let line = format!("\nx-name:{}\nx-other:v,", values.join(","));
     assert!(str::from_utf8(&draft.text).unwrap().contains(&line));
 }
@@ -524,7 +527,9 @@ fn bytes_beyond_ascii_are_signed_as_they_are() {
     let value = HeaderValue::from_bytes(b"caf\xc3\xa9 \xff").unwrap();
     request.headers_mut().insert("x-name", value);
     let stamp = Stamp::new(at(NOW)).unwrap();
-    let draft = Draft::for_headers(&request, &credentials(None), SCOPE, &stamp).unwrap();
+    let draft =
+        Draft::for_headers(&request, &credentials(None), SCOPE, &stamp, &KeyCache::default())
+            .unwrap();
     let line = b"\nx-name:caf\xc3\xa9 \xff\n";
     assert!(draft.text.windows(line.len()).any(|window| window == line));
 }
@@ -675,7 +680,7 @@ fn nothing_secret_shows_in_debug() {
     let cache = KeyCache::default();
     let mut request = get("https://example.com/");
     sign(&mut request, &credentials(Some("TOKEN")), SCOPE, at(NOW), &cache).unwrap();
-    assert_eq!(cache.0.read().unwrap().len(), 1);
+    assert_eq!(cache.keys.read().unwrap().len(), 1);
     assert_eq!(format!("{cache:?}"), "KeyCache { .. }");
     assert!(request.headers()["authorization"].is_sensitive());
     assert!(request.headers()["x-amz-security-token"].is_sensitive());
@@ -709,8 +714,26 @@ fn the_cache_tells_keys_apart_and_stays_small() {
             // Missed, then hit.
             assert_eq!(authorization(secret, *scope, *time, &cache), fresh);
             assert_eq!(authorization(secret, *scope, *time, &cache), fresh);
-            assert!(cache.0.read().unwrap().len() <= KeyCache::CAPACITY);
+            assert!(cache.keys.read().unwrap().len() <= KeyCache::CAPACITY);
         }
+    }
+}
+
+#[test]
+fn targets_in_turn_are_signed_as_if_each_were_the_first() {
+    let cache = KeyCache::default();
+    let authorization = |url: &str, cache: &KeyCache| {
+        let mut request = get(url);
+        sign(&mut request, &credentials(None), SCOPE, at(NOW), cache).unwrap();
+        request.headers()["authorization"].clone()
+    };
+    for path in ["a%3Ab", "a%3Ab", "a%3Ab?q=1", "a%3Ab?q=2", "a%3ab?q=2", "a%3Ab", ""] {
+        let url = format!("https://example.com/{path}");
+        assert_eq!(authorization(&url, &cache), authorization(&url, &KeyCache::default()));
+    }
+    let mut bad = get("https://example.com/a//b");
+    for _ in 0..2 {
+        assert!(sign(&mut bad, &credentials(None), SCOPE, at(NOW), &cache).is_err());
     }
 }
 
@@ -725,7 +748,7 @@ fn a_rotated_secret_is_no_hit_for_its_access_key_id() {
         seen.insert(header(&request, "authorization").to_owned());
     }
     assert_eq!(seen.len(), 2);
-    assert_eq!(cache.0.read().unwrap().len(), 2);
+    assert_eq!(cache.keys.read().unwrap().len(), 2);
 }
 
 #[test]

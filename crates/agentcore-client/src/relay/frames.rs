@@ -1,0 +1,283 @@
+//! What the socket gets: JSON frames, or the agent's text alone. Text that waits
+//! for the post under way is joined here; what is too long for one message is cut
+//! between characters. The protocol is written down in `apigateway`.
+
+use std::collections::VecDeque;
+
+use serde_json::{Map, Value, json};
+
+/// The longest message that API Gateway takes.
+pub(super) const MAX_MESSAGE: usize = 128 << 10;
+/// From here on the agent's stream is not read any further until the socket has taken some.
+const FULL: usize = 256 << 10;
+
+/// How a frame ends.
+const TAIL: &[u8] = b"\"}";
+/// How one ends that the next one continues.
+const MORE: &[u8] = b"\",\"more\":true}";
+
+/// How the answer is framed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FrameFormat {
+    /// JSON frames with a type, an id and a sequence number.
+    #[default]
+    Json,
+    /// The agent's text as it is, one message after the other; then, if there is one, `end`.
+    Text {
+        /// What is sent last when the answer is complete.
+        end: Option<String>,
+    },
+}
+
+/// What waits to be sent.
+#[derive(Debug)]
+enum Piece {
+    Text(String),
+    Event {
+        name: Option<String>,
+        data: String,
+    },
+    Frame(Frame),
+    /// A message as it is.
+    Plain(String),
+}
+
+/// A frame that is not the agent's own words.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Frame {
+    Start {
+        resume: String,
+        resumed: bool,
+    },
+    End {
+        state: &'static str,
+    },
+    Error {
+        code: &'static str,
+        message: String,
+        delivery: Option<&'static str>,
+        state: Option<&'static str>,
+    },
+    Continue {
+        resume: String,
+    },
+}
+
+/// What was taken to be posted, so that it can be put back if it proves too long.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) body: Vec<u8>,
+    /// How long the message is.
+    size: usize,
+    /// How much of the first piece it holds.
+    length: usize,
+    may_be_cut: bool,
+}
+
+/// What waits for the socket.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    format: FrameFormat,
+    id: String,
+    sequence: u64,
+    limit: usize,
+    pieces: VecDeque<Piece>,
+    bytes: usize,
+}
+
+impl Outbox {
+    pub(super) fn new(format: FrameFormat, id: String) -> Self {
+        Self { format, id, sequence: 0, limit: MAX_MESSAGE, pieces: VecDeque::new(), bytes: 0 }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.format == FrameFormat::Json
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes >= FULL
+    }
+
+    pub(super) fn push_text(&mut self, more: &str) {
+        self.bytes += more.len();
+        match self.pieces.back_mut() {
+            _ if more.is_empty() => {}
+            Some(Piece::Text(text)) => text.push_str(more),
+            _ => self.pieces.push_back(Piece::Text(more.to_owned())),
+        }
+    }
+
+    /// An event that carries no text; clients of the agent's words alone have no use for it.
+    pub(super) fn push_event(&mut self, name: Option<&str>, data: &str) {
+        if self.is_json() {
+            self.bytes += data.len();
+            let (name, data) = (name.map(str::to_owned), data.to_owned());
+            self.pieces.push_back(Piece::Event { name, data });
+        }
+    }
+
+    pub(super) fn push(&mut self, frame: Frame) {
+        let piece = match (&self.format, &frame) {
+            (FrameFormat::Json, _) => Piece::Frame(frame),
+            (FrameFormat::Text { end: Some(end) }, Frame::End { .. }) => Piece::Plain(end.clone()),
+            (FrameFormat::Text { .. }, Frame::Error { .. }) => Piece::Plain(frame.to_text()),
+            (FrameFormat::Text { .. }, _) => return,
+        };
+        self.pieces.push_back(piece);
+    }
+
+    /// The next message, as long as may be. It counts as sent once `sent` was called.
+    pub(super) fn take(&mut self) -> Option<Taken> {
+        let Self { format, id, sequence, limit, .. } = &*self;
+        let mut taken = Taken { body: Vec::new(), size: 0, length: 0, may_be_cut: true };
+        let body = &mut taken.body;
+        match (self.pieces.front()?, format) {
+            (Piece::Text(text), FrameFormat::Text { .. }) => {
+                taken.length = text.floor_char_boundary((*limit).max(4));
+                body.extend_from_slice(&text.as_bytes()[..taken.length]);
+            }
+            (Piece::Text(text), FrameFormat::Json) => {
+                head(body, "delta", id, *sequence);
+                body.extend_from_slice(b",\"text\":\"");
+                taken.length = push_escaped(body, text, *limit - TAIL.len());
+                body.extend_from_slice(TAIL);
+            }
+            (Piece::Event { name, data }, _) => {
+                head(body, "event", id, *sequence);
+                if let Some(name) = name {
+                    body.extend_from_slice(b",\"event\":");
+                    body.extend_from_slice(Value::from(name.as_str()).to_string().as_bytes());
+                }
+                body.extend_from_slice(b",\"data\":\"");
+                taken.length = push_escaped(body, data, *limit - MORE.len());
+                body.extend_from_slice(if taken.length < data.len() { MORE } else { TAIL });
+            }
+            (Piece::Frame(frame), _) => {
+                *body = frame.to_json(id, Some(*sequence)).to_string().into_bytes();
+                taken.may_be_cut = false;
+            }
+            (Piece::Plain(text), _) => {
+                *body = text.clone().into_bytes();
+                taken.may_be_cut = false;
+            }
+        }
+        taken.size = taken.body.len();
+        Some(taken)
+    }
+
+    /// The message has left.
+    pub(super) fn sent(&mut self, taken: &Taken) {
+        self.sequence += 1;
+        self.bytes = self.bytes.saturating_sub(taken.length);
+        match self.pieces.front_mut() {
+            // What is left moves to the front, or the text of a long answer would pile up here.
+            Some(Piece::Text(rest) | Piece::Event { data: rest, .. })
+                if rest.len() > taken.length =>
+            {
+                rest.drain(..taken.length);
+            }
+            _ => drop(self.pieces.pop_front()),
+        }
+    }
+
+    /// The message was too long for the gateway: from here on half of that. `false` if it can't be
+    /// made shorter.
+    pub(super) fn shorten(&mut self, taken: &Taken) -> bool {
+        let shorter = taken.size / 2;
+        let can = taken.may_be_cut && shorter >= 1024;
+        if can {
+            self.limit = shorter;
+        }
+        can
+    }
+
+    /// A sign of life; there is none among the agent's words alone.
+    pub(super) fn heartbeat(&self) -> Option<Vec<u8>> {
+        let beat = || json!({ "type": "heartbeat", "id": self.id }).to_string().into_bytes();
+        self.is_json().then(beat)
+    }
+}
+
+impl Frame {
+    pub(super) fn to_json(&self, id: &str, sequence: Option<u64>) -> Value {
+        let mut frame = Map::new();
+        let (kind, members) = match self {
+            Self::Start { resume, resumed } => {
+                ("start", vec![("resume", json!(resume)), ("resumed", json!(resumed))])
+            }
+            Self::End { state } => ("end", vec![("state", json!(state))]),
+            Self::Error { code, message, delivery, state } => {
+                let mut members = vec![("code", json!(code)), ("message", json!(message))];
+                members.extend(delivery.map(|delivery| ("delivery", json!(delivery))));
+                members.extend(state.map(|state| ("state", json!(state))));
+                ("error", members)
+            }
+            Self::Continue { resume } => ("continue", vec![("resume", json!(resume))]),
+        };
+        frame.insert("type".into(), kind.into());
+        if !id.is_empty() {
+            frame.insert("id".into(), id.into());
+        }
+        if let Some(sequence) = sequence {
+            frame.insert("seq".into(), sequence.into());
+        }
+        frame.extend(members.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        frame.into()
+    }
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Error { code, message, .. } => format!("[{code}] {message}"),
+            _ => String::new(),
+        }
+    }
+}
+
+fn head(body: &mut Vec<u8>, kind: &str, id: &str, sequence: u64) {
+    let id = Value::from(id);
+    body.extend_from_slice(
+        format!("{{\"type\":\"{kind}\",\"id\":{id},\"seq\":{sequence}").as_bytes(),
+    );
+}
+
+/// Appends as much of `text` as there is room for until `body` is `limit` long, as the inside of a
+/// JSON string, and says how many bytes of it that were: whole characters, and at least one.
+fn push_escaped(body: &mut Vec<u8>, text: &str, limit: usize) -> usize {
+    let bytes = text.as_bytes();
+    let mut done = 0;
+    while done < bytes.len() {
+        let rest = &bytes[done..];
+        let plain =
+            rest.iter().position(|b| *b < 0x20 || matches!(b, b'"' | b'\\')).unwrap_or(rest.len());
+        let room = limit.saturating_sub(body.len());
+        if plain > room {
+            let mut cut = text[done..].floor_char_boundary(room);
+            if done + cut == 0 {
+                cut = text.chars().next().map_or(0, char::len_utf8);
+            }
+            body.extend_from_slice(&rest[..cut]);
+            return done + cut;
+        }
+        body.extend_from_slice(&rest[..plain]);
+        done += plain;
+        let Some(special) = bytes.get(done) else { break };
+        let escaped = match special {
+            b'"' => "\\\"".to_owned(),
+            b'\\' => "\\\\".to_owned(),
+            b'\n' => "\\n".to_owned(),
+            b'\r' => "\\r".to_owned(),
+            b'\t' => "\\t".to_owned(),
+            other => format!("\\u{other:04x}"),
+        };
+        if body.len() + escaped.len() > limit && done > 0 {
+            break;
+        }
+        body.extend_from_slice(escaped.as_bytes());
+        done += 1;
+    }
+    done
+}
