@@ -251,6 +251,7 @@ mod tests {
     use std::net::TcpListener;
     use std::os::fd::{AsFd as _, OwnedFd};
     use std::time::Duration;
+    use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpStream;
 
     /// A connection, a copy of its descriptor as a fork makes one, and the other side.
