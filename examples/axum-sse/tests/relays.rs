@@ -1,5 +1,7 @@
 //! The example as a process of its own, in front of the local data plane.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on must stop")]
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Barrier};
