@@ -87,9 +87,9 @@ pub struct Relay {
 /// A new relay, or why there is none.
 #[napi]
 pub fn open_relay(client: &Client, options: RelayView) -> Either<Relay, FailureView> {
-    let built = client.borrow().and_then(|live| {
-        RelayOptions::from(options).build(live.client()).map_err(Failure::from)
-    });
+    let built = client
+        .borrow()
+        .and_then(|live| RelayOptions::from(options).build(live.client()).map_err(Failure::from));
     match built {
         Ok(relay) => Either::A(Relay { relay, queue: client.queue().clone() }),
         Err(failure) => Either::B(failure.into()),

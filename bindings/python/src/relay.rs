@@ -36,7 +36,8 @@ impl Relay {
     #[new]
     fn new(client: Bound<'_, Client>, options: &Options<'_>) -> PyResult<Self> {
         let py = client.py();
-        let relay = Self { client: client.unbind(), options: read(options)?, live: Mutex::default() };
+        let relay =
+            Self { client: client.unbind(), options: read(options)?, live: Mutex::default() };
         relay.live(py)?;
         Ok(relay)
     }
@@ -108,9 +109,7 @@ fn run_hook(ask: &Bound<'_, PyAny>, hook: Hook) -> PyResult<()> {
         Some(HookAnswer::Refused(refused.get_item(0)?.extract()?))
     } else {
         match &hook.input {
-            HookInput::Payload(_) if !said.is_none() => {
-                Some(HookAnswer::Payload(payload(&said)?))
-            }
+            HookInput::Payload(_) if !said.is_none() => Some(HookAnswer::Payload(payload(&said)?)),
             HookInput::Principal => Some(HookAnswer::Principal(said.extract()?)),
             HookInput::Claim(_) if !said.is_none() => Some(HookAnswer::Claim(said.extract()?)),
             _ => None,

@@ -65,7 +65,8 @@ impl Aws {
         } else {
             // A token is for the agent alone.
             let chain = Auth::default_chain();
-            Arc::new(chain.into_authorizer(Some(region), env, SystemTime::now())?)
+            let now = SystemTime::now();
+            Arc::new(chain.into_authorizer(Some(region), "execute-api", env, now)?)
         };
         Ok(Self {
             transport: Arc::clone(&core.transport),
