@@ -148,15 +148,11 @@ describe("by itself", () => {
     for (const [field, options] of Object.entries({
       secret: { secret: "short" },
       heartbeat: { heartbeat: 0 },
-      allowed_origins: { allowedOrigins: ["a.example"] },
+      allowedOrigins: { allowedOrigins: ["a.example"] },
       secondStage: { secondStage: "sometimes" },
       endpointUrl: { endpointUrl: "ftp://a" },
     })) {
-      assert.throws(
-        () => relay(options),
-        (error) => error.field === field || error.field === field.replace("_o", "O"),
-        field,
-      );
+      assert.throws(() => relay(options), { field });
     }
     for (const options of [{ payload: 1 }, { secret: 1 }, { claim: "" }, { noSuch: 1 }]) {
       assert.throws(() => relay(options), TypeError);

@@ -11,6 +11,8 @@ pub(super) const MAX_MESSAGE: usize = 128 << 10;
 /// From here on the agent's stream is not read any further until the socket has taken some.
 const FULL: usize = 256 << 10;
 
+/// Longer names of events are left out.
+const LONGEST_NAME: usize = 128;
 /// How a frame ends.
 const TAIL: &[u8] = b"\"}";
 /// How one ends that the next one continues.
@@ -115,7 +117,9 @@ impl Outbox {
     pub(super) fn push_event(&mut self, name: Option<&str>, data: &str) {
         if self.is_json() {
             self.bytes += data.len();
-            let (name, data) = (name.map(str::to_owned), data.to_owned());
+            // A name is never cut, so that a monstrous one must not fill a message.
+            let name = name.filter(|name| name.len() <= LONGEST_NAME).map(str::to_owned);
+            let data = data.to_owned();
             self.pieces.push_back(Piece::Event { name, data });
         }
     }
@@ -306,7 +310,7 @@ mod tests {
         #[test]
         fn what_is_cut_is_whole_again(
             text in "[a\"\\\\\n\u{1}\u{7f}é\u{2028}😀]{0,400}",
-            limit in 60_usize..300,
+            limit in 100_usize..300,
         ) {
             let mut outbox = outbox(FrameFormat::Json);
             outbox.limit = limit;
@@ -357,6 +361,14 @@ mod tests {
         outbox.push(Frame::Start { resume: "x".repeat(4_000), resumed: false });
         let taken = outbox.take().unwrap();
         assert!(!outbox.shorten(&taken));
+    }
+
+    #[test]
+    fn a_monstrous_name_is_left_out() {
+        let mut outbox = outbox(FrameFormat::Json);
+        outbox.push_event(Some(&"n".repeat(LONGEST_NAME + 1)), "data");
+        let message = String::from_utf8(drain(&mut outbox).remove(0)).unwrap();
+        assert_eq!(message, r#"{"type":"event","id":"m","seq":0,"data":"data"}"#);
     }
 
     #[test]
