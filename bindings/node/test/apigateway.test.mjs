@@ -74,7 +74,10 @@ describe("behind the local gateway", () => {
   test("sockets get every token once and in order", async () => {
     const one = async () => {
       const socket = await Socket.open(plane);
-      const frames = await socket.ask({ ask: { mode: "stream", tokens: 20, delay_ms: 5 }, id: "m" });
+      const frames = await socket.ask({
+        ask: { mode: "stream", tokens: 20, delay_ms: 5 },
+        id: "m",
+      });
       assert.deepEqual(
         frames.map(({ seq, id }) => [seq, id]),
         frames.map((_, at) => [at, "m"]),
@@ -145,15 +148,11 @@ describe("by itself", () => {
     for (const [field, options] of Object.entries({
       secret: { secret: "short" },
       heartbeat: { heartbeat: 0 },
-      allowed_origins: { allowedOrigins: ["a.example"] },
+      allowedOrigins: { allowedOrigins: ["a.example"] },
       secondStage: { secondStage: "sometimes" },
       endpointUrl: { endpointUrl: "ftp://a" },
     })) {
-      assert.throws(
-        () => relay(options),
-        (error) => error.field === field || error.field === field.replace("_o", "O"),
-        field,
-      );
+      assert.throws(() => relay(options), { field });
     }
     for (const options of [{ payload: 1 }, { secret: 1 }, { claim: "" }, { noSuch: 1 }]) {
       assert.throws(() => relay(options), TypeError);

@@ -47,6 +47,7 @@ from agentcore_client import (
     ValidationException,
     __version__,
 )
+from agentcore_client.apigateway import Message, Refused, WebSocketRelay
 from agentcore_client.starlette import EventStreamResponse, read_json
 from agentcore_client.testing import JournalEntry, LocalDataPlane, LocalDataPlaneError
 from agentcore_client.types import (
@@ -371,6 +372,27 @@ def answer_a_browser_in_wsgi(client: AgentCoreClient, error: AgentCoreError) -> 
     assert_type(public_error(error).headers, dict[str, str])
     with EventStream(client.stream(None), heartbeat=1.5) as events:
         yield from events
+
+
+def payload_of(body: object, message: Message) -> dict[str, object]:
+    if message.principal is None:
+        raise Refused("no")
+    return {"body": body}
+
+
+def relay(client: AgentCoreClient, event: dict[str, object]) -> None:
+    WebSocketRelay(client)
+    ours = WebSocketRelay(
+        client,
+        secret=b"0123456789abcdef",
+        allowed_origins=["https://chat.example.com"],
+        principal=lambda event: str(event["a"]),
+        payload=payload_of,
+        claim=lambda nonce: nonce != "",
+        heartbeat=datetime.timedelta(seconds=1),
+        second_stage="never",
+    )
+    assert_type(ours.handle(event, None), dict[str, Any])
 
 
 # -- testing ----------------------------------------------------------------------------------

@@ -17,6 +17,12 @@ import {
   type StreamEnd,
 } from "agentcore-client";
 import { toUIMessageStream, toUIMessageStreamResponse } from "agentcore-client/ai-sdk";
+import {
+  Refused,
+  type RelayMessage,
+  type RelayResponse,
+  WebSocketRelay,
+} from "agentcore-client/apigateway";
 import { type FunctionUrlEvent, streamHandler } from "agentcore-client/lambda";
 import { type JournalEntry, LocalDataPlane } from "agentcore-client/testing";
 
@@ -136,3 +142,20 @@ export const handler = streamHandler(
   },
   { heartbeat: 15_000, margin: 500 },
 );
+
+export async function relayed(client: AgentCoreClient): Promise<RelayResponse> {
+  const relay = new WebSocketRelay(client, {
+    secret: new Uint8Array(32),
+    allowedOrigins: ["https://chat.example.com"],
+    principal: (event) => (typeof event["a"] === "string" ? event["a"] : undefined),
+    payload(body: unknown, message: RelayMessage) {
+      if (message.principal === undefined) throw new Refused("no");
+      return { body };
+    },
+    claim: async (nonce: string) => nonce !== "",
+    secondStage: "never",
+    heartbeat: 1000,
+  });
+  new WebSocketRelay(client);
+  return relay.handle({}, { getRemainingTimeInMillis: () => 1, invokedFunctionArn: "arn" });
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 
-use crate::auth::{Auth, Authorization, Authorizer, SIGNING_NAME};
+use crate::auth::{Auth, Authorization, Authorizer};
 use crate::client::Client;
 use crate::config::{Environment, Timeouts};
 use crate::error::{Error, Result};
@@ -63,9 +63,10 @@ impl Aws {
         let authorizer = if core.authorizer.kind() == AuthKind::SigV4 {
             Arc::clone(&core.authorizer)
         } else {
-            // A token is for the agent alone. Each call below names the service that it is signed for.
+            // A token is for the agent alone.
             let chain = Auth::default_chain();
-            Arc::new(chain.into_authorizer(Some(region), SIGNING_NAME, env, SystemTime::now())?)
+            let now = SystemTime::now();
+            Arc::new(chain.into_authorizer(Some(region), "execute-api", env, now)?)
         };
         Ok(Self {
             transport: Arc::clone(&core.transport),

@@ -11,6 +11,8 @@ pub(super) const MAX_MESSAGE: usize = 128 << 10;
 /// From here on the agent's stream is not read any further until the socket has taken some.
 const FULL: usize = 256 << 10;
 
+/// Longer names of events are left out.
+const LONGEST_NAME: usize = 128;
 /// How a frame ends.
 const TAIL: &[u8] = b"\"}";
 /// How one ends that the next one continues.
@@ -115,7 +117,9 @@ impl Outbox {
     pub(super) fn push_event(&mut self, name: Option<&str>, data: &str) {
         if self.is_json() {
             self.bytes += data.len();
-            let (name, data) = (name.map(str::to_owned), data.to_owned());
+            // A name is never cut, so that a monstrous one must not fill a message.
+            let name = name.filter(|name| name.len() <= LONGEST_NAME).map(str::to_owned);
+            let data = data.to_owned();
             self.pieces.push_back(Piece::Event { name, data });
         }
     }
@@ -280,4 +284,102 @@ fn push_escaped(body: &mut Vec<u8>, text: &str, limit: usize) -> usize {
         done += 1;
     }
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn outbox(format: FrameFormat) -> Outbox {
+        Outbox::new(format, "m".into())
+    }
+
+    /// Sends all that waits, and gives the messages.
+    fn drain(outbox: &mut Outbox) -> Vec<Vec<u8>> {
+        let mut messages = Vec::new();
+        while let Some(taken) = outbox.take() {
+            messages.push(taken.body.clone());
+            outbox.sent(&taken);
+        }
+        assert_eq!(outbox.bytes, 0);
+        messages
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_cut_is_whole_again(
+            text in "[a\"\\\\\n\u{1}\u{7f}é\u{2028}😀]{0,400}",
+            limit in 100_usize..300,
+        ) {
+            let mut outbox = outbox(FrameFormat::Json);
+            outbox.limit = limit;
+            outbox.push_text(&text);
+            outbox.push_event(Some("tool"), &text);
+            let (mut said, mut data) = (String::new(), String::new());
+            for (number, message) in drain(&mut outbox).iter().enumerate() {
+                prop_assert!(message.len() <= limit, "{} of {limit}", message.len());
+                let frame: Value = serde_json::from_slice(message).unwrap();
+                prop_assert_eq!(&frame["seq"], number);
+                said.push_str(frame["text"].as_str().unwrap_or_default());
+                data.push_str(frame["data"].as_str().unwrap_or_default());
+            }
+            prop_assert_eq!(&said, &text);
+            prop_assert_eq!(&data, &text);
+        }
+
+        #[test]
+        fn plain_text_is_cut_between_characters(text in "[aé😀]{1,200}", limit in 4_usize..40) {
+            let mut outbox = outbox(FrameFormat::Text { end: None });
+            outbox.limit = limit;
+            outbox.push_text(&text);
+            outbox.push(Frame::End { state: "complete" });
+            let messages = drain(&mut outbox);
+            prop_assert!(messages.iter().all(|m| m.len() <= limit && std::str::from_utf8(m).is_ok()));
+            prop_assert_eq!(messages.concat(), text.into_bytes());
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_not_taken_is_made_again_with_the_same_number() {
+        let mut outbox = outbox(FrameFormat::Json);
+        outbox.push_text(&"x".repeat(5_000));
+        let first = outbox.take().unwrap();
+        outbox.push_text("y");
+        assert!(outbox.shorten(&first));
+        let second = outbox.take().unwrap();
+        assert!(second.size <= first.size / 2);
+        assert!(String::from_utf8_lossy(&second.body).contains("\"seq\":0"));
+        outbox.sent(&second);
+        let rest = drain(&mut outbox);
+        assert!(String::from_utf8_lossy(rest.last().unwrap()).contains("xy\"}"));
+    }
+
+    #[test]
+    fn a_frame_of_our_own_can_not_be_shortened() {
+        let mut outbox = outbox(FrameFormat::Json);
+        outbox.push(Frame::Start { resume: "x".repeat(4_000), resumed: false });
+        let taken = outbox.take().unwrap();
+        assert!(!outbox.shorten(&taken));
+    }
+
+    #[test]
+    fn a_monstrous_name_is_left_out() {
+        let mut outbox = outbox(FrameFormat::Json);
+        outbox.push_event(Some(&"n".repeat(LONGEST_NAME + 1)), "data");
+        let message = String::from_utf8(drain(&mut outbox).remove(0)).unwrap();
+        assert_eq!(message, r#"{"type":"event","id":"m","seq":0,"data":"data"}"#);
+    }
+
+    #[test]
+    fn it_is_full_until_enough_was_sent() {
+        let mut outbox = outbox(FrameFormat::Json);
+        outbox.push_text(&"x".repeat(FULL - 1));
+        assert!(!outbox.is_full());
+        outbox.push_text("xx");
+        assert!(outbox.is_full());
+        let taken = outbox.take().unwrap();
+        outbox.sent(&taken);
+        assert!(!outbox.is_full());
+    }
 }
