@@ -71,6 +71,6 @@ def main():
 
 
 if __name__ == "__main__":
-    # Without the runtime API there is nothing to do: whoever started this is gone.
-    with contextlib.suppress(ConnectionError, http.client.HTTPException):
+    # Ctrl-C reaches this process, too; and without the runtime API there is nothing to do.
+    with contextlib.suppress(KeyboardInterrupt, ConnectionError, http.client.HTTPException):
         main()
