@@ -22,7 +22,7 @@ RUFF := .venv/bin/ruff
 RUFF_READY := .venv/ruff-$(RUFF_VERSION).stamp
 INTEROP := tests/interop/.venv
 INTEROP_READY := $(INTEROP)/ready.stamp
-PYTHON_FILES := tests bindings/python examples/python examples/lambda-websocket benches crates/agentcore-local/tests
+PYTHON_FILES := tests bindings/python examples benches crates/agentcore-local/tests
 
 # The Python package: its venv holds what builds, checks and tests it.
 BINDING := bindings/python
