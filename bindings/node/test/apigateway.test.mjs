@@ -74,7 +74,10 @@ describe("behind the local gateway", () => {
   test("sockets get every token once and in order", async () => {
     const one = async () => {
       const socket = await Socket.open(plane);
-      const frames = await socket.ask({ ask: { mode: "stream", tokens: 20, delay_ms: 5 }, id: "m" });
+      const frames = await socket.ask({
+        ask: { mode: "stream", tokens: 20, delay_ms: 5 },
+        id: "m",
+      });
       assert.deepEqual(
         frames.map(({ seq, id }) => [seq, id]),
         frames.map((_, at) => [at, "m"]),
