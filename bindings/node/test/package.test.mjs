@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { test } from "node:test";
 import * as esm from "agentcore-client";
 import * as aiSdk from "agentcore-client/ai-sdk";
+import * as apigateway from "agentcore-client/apigateway";
 import * as lambda from "agentcore-client/lambda";
 import * as testing from "agentcore-client/testing";
 
@@ -14,6 +15,7 @@ test("import and require give the same", () => {
   for (const [name, imported] of [
     ["agentcore-client", esm],
     ["agentcore-client/ai-sdk", aiSdk],
+    ["agentcore-client/apigateway", apigateway],
     ["agentcore-client/lambda", lambda],
     ["agentcore-client/testing", testing],
   ]) {
