@@ -138,7 +138,9 @@ class Browser:
     def body(self) -> bytes:
         if "chunked" in self.headers.get("transfer-encoding", ""):
             return b"".join(iter(self.chunk, b""))
-        return self.file.read()
+        # Where it is told, as browsers do: a server may wait for the rest of what it has refused.
+        length = self.headers.get("content-length")
+        return self.file.read() if length is None else self.file.read(int(length))
 
     def leave(self, reset: bool = False) -> None:
         """Closes the tab, or kills the browser."""
