@@ -68,7 +68,13 @@ def waitress(app) -> Iterator[int]:
     from waitress import create_server
 
     server = create_server(app, host="127.0.0.1", port=0, threads=16, channel_request_lookahead=5)
-    thread = threading.Thread(target=server.run, daemon=True)
+
+    def run():
+        # It has no other end than being closed under its own loop.
+        with contextlib.suppress(OSError):
+            server.run()
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield server.effective_port
