@@ -22,7 +22,7 @@ RUFF := .venv/bin/ruff
 RUFF_READY := .venv/ruff-$(RUFF_VERSION).stamp
 INTEROP := tests/interop/.venv
 INTEROP_READY := $(INTEROP)/ready.stamp
-PYTHON_FILES := tests bindings/python examples/python benches
+PYTHON_FILES := tests bindings/python examples benches crates/agentcore-local/tests
 
 # The Python package: its venv holds what builds, checks and tests it.
 BINDING := bindings/python
@@ -78,6 +78,11 @@ help: ## list the verbs
 .PHONY: quickstart
 quickstart: ## an agent answers in the terminal; ARGS="--arn … prompt" asks a real one
 	@$(CARGO) run --locked -p agentcore-examples --no-default-features $(if $(FEATURES),--features $(FEATURES)) --example quickstart -- $(ARGS)
+
+# The Python package as it is built here, its handler, and the page. ARGS are flags of agentcore-local.
+.PHONY: relay-demo
+relay-demo: python-build ## browser, API Gateway, Lambda and agent on this machine; ARGS="--agent http://127.0.0.1:8080"
+	@$(BINDING_PYTHON) examples/lambda-websocket/local/demo.py $(ARGS)
 
 .PHONY: test
 test: interop-env python-build addon browser-env nextjs-build ## all tests, of all crates and languages
@@ -168,16 +173,24 @@ docs-check:
 bench: ## criterion benches; ARGS is a filter
 	$(CARGO) bench --locked -p agentcore-benches -- $(ARGS)
 
-# The client as users have it: a wheel, installed. A new one replaces the old.
 .PHONY: bench-python
-bench-python: $(BENCH_PYTHON_READY) ## the Python package beside raw hyper, boto3 and aiobotocore; ARGS=--quick
+bench-python: bench-wheel ## the Python package beside raw hyper, boto3 and aiobotocore; ARGS=--quick
 	$(CARGO) build --locked --release -p agentcore-benches --bins
+	$(BENCH_PYTHON)/bin/python benches/run.py python $(ARGS)
+
+.PHONY: bench-relay
+bench-relay: bench-wheel ## the relay beside the same one on boto3; Linux; ARGS=--quick
+	$(CARGO) build --locked --release -p agentcore-local
+	AGENTCORE_LOCAL_BIN=$(TARGET_DIR)/release/agentcore-local $(BENCH_PYTHON)/bin/python benches/relay/run.py $(ARGS)
+
+# The client as users have it: a wheel, installed. A new one replaces the old.
+.PHONY: bench-wheel
+bench-wheel: $(BENCH_PYTHON_READY)
 	rm -rf $(BENCH_PYTHON)/wheel
 	$(BENCH_PYTHON)/bin/maturin build --quiet --locked --release --manifest-path bindings/python/Cargo.toml \
 	  --interpreter $(BENCH_PYTHON)/bin/python --out $(BENCH_PYTHON)/wheel
 	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps \
 	  --force-reinstall $(BENCH_PYTHON)/wheel/*.whl
-	$(BENCH_PYTHON)/bin/python benches/run.py python $(ARGS)
 
 $(BENCH_PYTHON_READY): benches/python/requirements.txt
 	$(PYTHON) -m venv --clear $(BENCH_PYTHON)

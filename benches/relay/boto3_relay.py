@@ -58,9 +58,10 @@ def relay(task: dict[str, Any]) -> None:
         )
         number += 1
 
-    conversation = f"{about['connectionId']}-{body.get('conversation', '')}"
+    # Session ids have 33 characters at least, and no `=`.
+    conversation = f"{about['connectionId'].rstrip('=')}-{body.get('conversation', ''):0>20}"
     post("start", resume="", resumed=False)
-    with ask(body["prompt"], conversation.ljust(33, "0")) as answer:
+    with ask(body["prompt"], conversation) as answer:
         for text in texts(answer):
             post("delta", text=text)
     post("end", state="complete")
@@ -72,7 +73,7 @@ def ask(prompt: object, session_id: str) -> Any:
     headers = {
         "Content-Type": "application/json",
         "Accept": "text/event-stream",
-        "X-Amzn-Bedrock-AgentCore-Runtime-Session-Id": session_id.replace("=", "0"),
+        "X-Amzn-Bedrock-AgentCore-Runtime-Session-Id": session_id,
     }
     request = AWSRequest("POST", url, headers, json.dumps({"prompt": prompt}))
     credentials = session.get_credentials().get_frozen_credentials()

@@ -25,7 +25,8 @@ export async function* tokensOf(url, prompt, options = {}) {
 export async function count(url, number, pauseMs, options) {
   let expected = 0;
   for await (const token of tokensOf(url, `count ${number} ${pauseMs}`, options)) {
-    if (token !== `${expected} `) throw new Error(`${JSON.stringify(token)} in place of ${expected}`);
+    if (token !== `${expected} `)
+      throw new Error(`${JSON.stringify(token)} in place of ${expected}`);
     expected += 1;
   }
   if (expected !== number) throw new Error(`it ended at ${expected} of ${number}`);

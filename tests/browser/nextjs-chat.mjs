@@ -1,9 +1,9 @@
 // The Next.js example for people: the build that the tests use, with a demo agent. `make nextjs-chat`
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { LocalDataPlane } from "../../bindings/node/dist/testing/index.mjs";
 import { startAgent } from "./agent.mjs";
 import { environmentOf } from "./browser.mjs";
-import { LocalDataPlane } from "../../bindings/node/dist/testing/index.mjs";
 
 const agent = await startAgent();
 const plane = await LocalDataPlane.start({ agent: agent.url });

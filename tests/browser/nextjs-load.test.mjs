@@ -2,6 +2,7 @@
 // its memory.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { startAgent } from "./agent.mjs";
 import { lastSeq, localDataPlane, residentBytes } from "./browser.mjs";
 import { count, delays, quantile, repeat, tokensOf } from "./load.mjs";
@@ -13,7 +14,8 @@ const MB = 1_000_000;
 const agent = await startAgent();
 after(() => agent.close());
 const plane = await localDataPlane({ agent: agent.url });
-const server = await startNextjs(plane);
+const collect = fileURLToPath(new URL("collect.cjs", import.meta.url));
+const server = await startNextjs(plane, {}, ["--expose-gc", "--require", collect]);
 const chat = `${server.url}/api/chat`;
 const resident = () => residentBytes(server.child.pid) / MB;
 
@@ -21,7 +23,9 @@ test("the first answer of a new server, and how late tokens are", async (t) => {
   const asked = Date.now();
   for await (const token of tokensOf(chat, "count 1 0 timed")) {
     const said = Number(token.split("@")[1]);
-    t.diagnostic(`first answer: ${Date.now() - asked} ms, ${Date.now() - said} of it after the agent`);
+    t.diagnostic(
+      `first answer: ${Date.now() - asked} ms, ${Date.now() - said} of it after the agent`,
+    );
   }
   const late = await delays(chat, 100, 10);
   assert.equal(late.length, 100);
@@ -46,17 +50,35 @@ test("200 streams at once, each token once and in order, whoever leaves", async 
   t.diagnostic(`resident after 200 streams at once: ${resident().toFixed(0)} MB`);
 });
 
-test("memory stays flat", async (t) => {
-  const seen = [];
-  const steps = 10;
-  // What is allocated once is there before the first look.
-  await repeat(ANSWERS / 2, 10, () => count(chat, 20, 1));
-  for (let step = 0; step < steps; step++) {
-    await repeat(ANSWERS / steps, 10, () => count(chat, 20, 1));
-    seen.push(resident());
+/** What it holds once its garbage is gone. */
+async function held() {
+  const before = server.said().length;
+  server.child.kill("SIGUSR2");
+  for (;;) {
+    const told = /held (.*)\n/.exec(server.said().slice(before));
+    if (told !== null) return JSON.parse(told[1]);
+    await new Promise((wake) => setTimeout(wake, 20));
   }
-  t.diagnostic(`resident over ${ANSWERS} answers: ${seen.map((mb) => mb.toFixed(0)).join(", ")} MB`);
-  const least = (from, to) => Math.min(...seen.slice(from, to));
-  assert.ok(least(5, 10) - least(0, 5) < 25, "it grows");
-  assert.ok(Math.max(...seen) < 512, "it is large");
+}
+
+test("memory stays flat", async (t) => {
+  const answers = (number) => repeat(number, 10, () => count(chat, 20, 1));
+  // What is allocated once is there before the first look.
+  await answers(ANSWERS / 2);
+  const seen = [await held()];
+  for (let step = 0; step < 4; step++) {
+    await answers(ANSWERS / 4);
+    seen.push(await held());
+  }
+  const told = (name) => seen.map((one) => (one[name] / MB).toFixed(1)).join(", ");
+  t.diagnostic(
+    `over ${ANSWERS} answers, MB: heap ${told("heapUsed")}; external ${told("external")}`,
+  );
+  t.diagnostic(`resident, MB: ${told("rss")}`);
+  const [first, last] = [seen[0], seen.at(-1)];
+  const grown = last.heapUsed + last.external - first.heapUsed - first.external;
+  // An answer that stays costs more than ten thousand bytes.
+  assert.ok(grown < ANSWERS * 5_000, `${grown} bytes more`);
+  assert.ok(last.rss - first.rss < 40 * MB, "it grows outside of the heap");
+  assert.ok(last.rss < 512 * MB, "it is large");
 });

@@ -9,12 +9,12 @@ import { backend, environmentOf } from "./browser.mjs";
 const built = fileURLToPath(new URL("../../target/nextjs-chat/server", import.meta.url));
 
 /** Starts it; `url` is where, and `child` the process. */
-export async function startNextjs(plane, env = {}) {
+export async function startNextjs(plane, env = {}, nodeFlags = []) {
   // Away from the repository, whose node_modules would be found otherwise.
   const folder = mkdtempSync(join(tmpdir(), "agentcore-nextjs-"));
   after(() => rmSync(folder, { recursive: true, force: true }));
   cpSync(built, folder, { recursive: true, verbatimSymlinks: true });
-  const server = await backend(process.execPath, ["server.js"], {
+  const server = await backend(process.execPath, [...nodeFlags, "server.js"], {
     cwd: folder,
     env: {
       ...environmentOf(plane),

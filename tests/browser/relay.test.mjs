@@ -8,12 +8,15 @@ import { lastSeq, launch, localDataPlane, newPage, picture } from "./browser.mjs
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const example = `${root}examples/lambda-websocket`;
-const python = process.env.AGENTCORE_RELAY_PYTHON ?? `${root}bindings/python/.venv/bin/python`;
+// Another one, such as the handler in Rust, has to speak the runtime API as well.
+const handler =
+  process.env.AGENTCORE_RELAY_HANDLER ??
+  `'${root}bindings/python/.venv/bin/python' '${example}/local/bootstrap.py'`;
 
 const plane = await localDataPlane({
   args: [
-    ...["--handler", `'${python}' '${example}/local/bootstrap.py'`],
-    ...["--handler-env", `LAMBDA_TASK_ROOT=${process.env.AGENTCORE_RELAY_ROOT ?? `${example}/python`}`],
+    ...["--handler", handler],
+    ...["--handler-env", `LAMBDA_TASK_ROOT=${example}/python`],
     ...["--handler-env", "ALLOWED_ORIGINS=*"],
     ...["--page", `${example}/page`],
     ...["--pace-ms", "80"],
@@ -119,7 +122,11 @@ test("a page that is closed in mid-answer ends its invocation and no other", asy
 
 test("an agent that fails is told, and asking again helps", async () => {
   const page = await open({ colorScheme: "dark" });
-  await plane.addFault({ status: 500, code: "InternalServerException", pathContains: "/runtimes/" });
+  await plane.addFault({
+    status: 500,
+    code: "InternalServerException",
+    pathContains: "/runtimes/",
+  });
   await ask(page, "Hi");
   await ended(page, "failed");
   await picture(page, "relay-error");

@@ -10,6 +10,7 @@
 
 mod agent;
 mod boto3;
+mod gateway;
 mod process;
 mod signatures;
 

@@ -120,7 +120,7 @@ pub(crate) fn boto3(plane: &LocalDataPlane) -> Process {
 }
 
 /// Without them, nothing here can be tested, which must not look like a success.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let python = match std::env::var_os("AGENTCORE_INTEROP_PYTHON") {
         Some(path) => PathBuf::from(path),
         None => Path::new(TESTS).join("interop/.venv/bin/python"),

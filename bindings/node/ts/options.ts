@@ -161,7 +161,10 @@ export interface ClientOptions extends SiblingOptions {
    * plane.
    */
   endpointUrl?: string | undefined;
-  /** The whole URL of the invocation, to which nothing is appended: a custom domain. */
+  /**
+   * The whole URL of the invocation, to which nothing is appended: a custom domain, with a bearer
+   * token; or an AWS Lambda function URL, which is signed for Lambda.
+   */
   invocationUrl?: string | undefined;
   /** A local agent container, e.g. `http://127.0.0.1:8080`, called unsigned. */
   localUrl?: string | undefined;

@@ -90,17 +90,18 @@ class AsyncAgentCoreClient(BaseClient):
         queue: LoopQueue,
     ) -> Outcome:
         """Polls a call whenever it is worth it."""
+        token = call.token
         try:
             while True:
+                await queue.wait(loop, token)
                 done = call.poll()
                 if done is None:
-                    await queue.wait(loop, call.token)
-                elif isinstance(done, _native.Question):
+                    continue
+                if isinstance(done, _native.Question):
                     return await self._finish_asking(call, done, loop, queue)
-                else:
-                    return done
+                return done
         except BaseException:
-            queue.forget(call.token)
+            queue.forget(token)
             call.abort()
             raise
 

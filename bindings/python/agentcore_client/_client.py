@@ -214,7 +214,7 @@ class AgentCoreClient(BaseClient):
         endpoint_url: Another base URL; the operation's path stays behind it. For proxies, gateways
             and the local data plane.
         invocation_url: The whole URL of the invocation, to which nothing is appended: a custom
-            domain.
+            domain, with a bearer token; or an AWS Lambda function URL, which is signed for Lambda.
         local_url: A local agent container, e.g. `http://127.0.0.1:8080`, called unsigned.
         allow_http_hosts: Hosts besides loopback that may be called over plain http.
         timeouts: The time limits of every call.

@@ -3,11 +3,11 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, Wake as _};
 
 use agentcore_client::Result as CoreResult;
 use agentcore_ffi::{
-    Call, Closed, Engine, Failure, Outcome, Owned, Question as Asked, TokenWaker, Turn,
+    Background, Call, Closed, Engine, Failure, Outcome, Owned, Question as Asked, TokenWaker, Turn,
 };
 use pyo3::IntoPyObjectExt as _;
 use pyo3::exceptions::PyRuntimeError;
@@ -26,29 +26,50 @@ pub(crate) struct PendingCall {
     #[pyo3(get)]
     token: u64,
     waker: Arc<TokenWaker>,
+    background: &'static Background,
     state: Mutex<Option<Owned<State>>>,
 }
 
 struct State {
     call: Call<Outcome>,
     live: Borrowed,
-    /// Its first turn hashes so much that others should not wait for the interpreter meanwhile.
-    heavy: bool,
+    /// What the first turn gave, for the first poll.
+    first: Option<Turn<Outcome>>,
 }
 
-/// From here on hashing a payload takes longer than letting go of the interpreter can cost.
+/// From here on hashing a payload takes so long that others should not wait for the interpreter
+/// meanwhile.
 const HEAVY: usize = 256 << 10;
 
 impl PendingCall {
-    pub(crate) fn new(
+    /// Begins a call: it has had its first turn when this returns, which spares Python a poll that
+    /// would find nothing. What that turn gave wakes the token at once; a failure is raised.
+    pub(crate) fn start(
+        py: Python<'_>,
         queue: &ReadyQueue,
         future: impl Future<Output = CoreResult<Outcome>> + Send + 'static,
         live: Borrowed,
         payload_bytes: usize,
-    ) -> Self {
+    ) -> PyResult<Self> {
+        let background = Engine::current().background().map_err(|failure| raise(py, &failure))?;
         let (token, waker) = queue.waker();
-        let state = State { call: Call::new(future), live, heavy: payload_bytes >= HEAVY };
-        Self { token, waker, state: Mutex::new(Some(Owned::new(state))) }
+        let mut call = Call::new(future);
+        let mut poll = || background.turn(&waker, |cx| call.poll(cx));
+        let turn = if payload_bytes >= HEAVY { py.detach(&mut poll) } else { poll() };
+        flush_logs(py, call.scope());
+        let first = match turn {
+            Poll::Pending => None,
+            Poll::Ready(Turn::Done(Err(failure))) => {
+                live.hang_up_if_closed();
+                return Err(raise(py, &failure));
+            }
+            Poll::Ready(first) => {
+                waker.wake_by_ref();
+                Some(first)
+            }
+        };
+        let state = Mutex::new(Some(Owned::new(State { call, live, first })));
+        Ok(Self { token, waker, background, state })
     }
 }
 
@@ -60,9 +81,10 @@ impl PendingCall {
         let Some(state) = slot.as_mut().and_then(Owned::get_mut) else {
             return Err(raise(py, &Failure::Closed(Closed::Call)));
         };
-        let background = Engine::current().background().map_err(|failure| raise(py, &failure))?;
-        let mut poll = || background.turn(&self.waker, |cx| state.call.poll(cx));
-        let turn = if std::mem::take(&mut state.heavy) { py.detach(&mut poll) } else { poll() };
+        let turn = match state.first.take() {
+            Some(first) => Poll::Ready(first),
+            None => self.background.turn(&self.waker, |cx| state.call.poll(cx)),
+        };
         flush_logs(py, state.call.scope());
         let done = match turn {
             Poll::Pending => return Ok(None),

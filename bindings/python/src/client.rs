@@ -233,7 +233,7 @@ impl Client {
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
         let (invoke, live, size) = self.invocation(py, payload, session, options)?;
-        Ok(PendingCall::new(queue, Outcome::whole(invoke), live, size))
+        PendingCall::start(py, queue, Outcome::whole(invoke), live, size)
     }
 
     fn start_stream(
@@ -245,7 +245,7 @@ impl Client {
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
         let (invoke, live, size) = self.invocation(py, payload, session, options)?;
-        Ok(PendingCall::new(queue, Outcome::streamed(invoke), live, size))
+        PendingCall::start(py, queue, Outcome::streamed(invoke), live, size)
     }
 
     fn start_stop_session(
@@ -256,7 +256,7 @@ impl Client {
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
         let (stop, live) = self.stop(py, session, options)?;
-        Ok(PendingCall::new(queue, Outcome::stopped(stop), live, 0))
+        PendingCall::start(py, queue, Outcome::stopped(stop), live, 0)
     }
 
     /// Panics within a call, as a bug would. For the tests.

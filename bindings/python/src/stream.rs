@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use agentcore_client::{AgentEvent as CoreEvent, Bytes};
 use agentcore_ffi::{
-    Batch, Closed, Engine, Failure, Feed, Head, Lane, Lease, Owned, Reading, TokenWaker,
+    Background, Batch, Closed, Engine, Failure, Feed, Head, Lane, Lease, Owned, Reading, TokenWaker,
 };
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -27,9 +27,17 @@ struct Inner {
     /// Given back when the stream has ended.
     lease: Mutex<Option<Lease>>,
     /// Of the event loop that read it last.
-    waker: Mutex<Option<(u64, Arc<TokenWaker>)>>,
+    seat: Mutex<Option<Seat>>,
     events_kept: Kept,
     bytes_kept: Kept,
+}
+
+/// Where an event loop waits for it.
+#[derive(Clone)]
+struct Seat {
+    token: u64,
+    waker: Arc<TokenWaker>,
+    background: &'static Background,
 }
 
 /// What was taken when a signal's handler raised: the next read gives it.
@@ -46,7 +54,7 @@ impl Stream {
         Self(Owned::new(Inner {
             feed,
             lease: Mutex::new(lease),
-            waker: Mutex::default(),
+            seat: Mutex::default(),
             events_kept: Mutex::default(),
             bytes_kept: Mutex::default(),
         }))
@@ -113,8 +121,7 @@ impl Inner {
         to_python: impl FnMut(T) -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<(u64, Option<Bound<'py, PyList>>)> {
         let reading = self.reading()?;
-        let (token, waker) = self.waker(queue);
-        let background = Engine::current().background().map_err(|failure| raise(py, &failure))?;
+        let Seat { token, waker, background } = self.seat(py, queue)?;
         let polled = background.turn(&waker, |cx| poll(&reading, cx));
         flush_logs(py, self.feed.scope());
         let Poll::Ready(batch) = polled else { return Ok((token, None)) };
@@ -160,16 +167,16 @@ impl Inner {
         drop(self.lease.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    fn waker(&self, queue: &ReadyQueue) -> (u64, Arc<TokenWaker>) {
-        let mut known = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((token, waker)) = known.as_ref()
-            && queue.is_of(waker)
+    fn seat(&self, py: Python<'_>, queue: &ReadyQueue) -> PyResult<Seat> {
+        let mut known = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seat) = known.as_ref()
+            && queue.is_of(&seat.waker)
         {
-            return (*token, Arc::clone(waker));
+            return Ok(seat.clone());
         }
+        let background = Engine::current().background().map_err(|failure| raise(py, &failure))?;
         let (token, waker) = queue.waker();
-        *known = Some((token, Arc::clone(&waker)));
-        (token, waker)
+        Ok(known.insert(Seat { token, waker, background }).clone())
     }
 }
 

@@ -32,6 +32,8 @@ pub struct ReadyQueue {
     signal: Box<dyn Signal>,
     #[cfg(unix)]
     poller: Option<Arc<Poller>>,
+    #[cfg(unix)]
+    process: u32,
 }
 
 #[derive(Default)]
@@ -49,6 +51,8 @@ impl ReadyQueue {
             signal,
             #[cfg(unix)]
             poller: None,
+            #[cfg(unix)]
+            process: std::process::id(),
         })
     }
 
@@ -63,6 +67,7 @@ impl ReadyQueue {
             state: Mutex::default(),
             signal: Box::new(Arc::clone(&poller)),
             poller: Some(poller),
+            process: std::process::id(),
         }))
     }
 
@@ -78,6 +83,11 @@ impl ReadyQueue {
     pub(crate) fn enter(&self) -> Option<Entered> {
         let poller = self.poller.as_ref()?;
         Some(enter(Arc::clone(poller) as _))
+    }
+
+    #[cfg(all(unix, test))]
+    pub(crate) fn poller(&self) -> Option<&Poller> {
+        self.poller.as_deref()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -104,6 +114,17 @@ impl ReadyQueue {
         let mut state = self.lock();
         state.draining = false;
         std::mem::take(&mut state.tokens)
+    }
+}
+
+/// A forked child leaks its parent's poller: kqueue's descriptors are not inherited, and closing
+/// their numbers could hit others.
+#[cfg(unix)]
+impl Drop for ReadyQueue {
+    fn drop(&mut self) {
+        if self.process != std::process::id() {
+            std::mem::forget(self.poller.take());
+        }
     }
 }
 

@@ -87,8 +87,8 @@ fn answer(
     headers: &[(&'static str, &'static str)],
     stream: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
 ) -> Answer {
-    let mut metadata_prelude = MetadataPrelude::default();
-    metadata_prelude.status_code = http::StatusCode::from_u16(status).unwrap_or_default();
+    let status_code = http::StatusCode::from_u16(status).unwrap_or_default();
+    let mut metadata_prelude = MetadataPrelude { status_code, ..Default::default() };
     for (name, value) in headers {
         let value = http::HeaderValue::from_static(value);
         metadata_prelude.headers.insert(*name, value);

@@ -1,4 +1,4 @@
-"""Runs a Lambda handler on this machine: the loop of the Lambda runtime API, on the standard library.
+"""Runs a Lambda handler on this machine: the loop of the runtime API, on the standard library.
 
     python bootstrap.py handler.handler
 
@@ -6,6 +6,7 @@ It stands in for Lambda's own Python runtime, which installs on Linux only (`pyt
 takes the same argument). A function that is deployed does not need it.
 """
 
+import contextlib
 import http.client
 import importlib
 import json
@@ -58,10 +59,7 @@ def main():
         call("POST", "init/error", failure(error))
         sys.exit(1)
     while True:
-        try:
-            headers, event = call("GET", "invocation/next")
-        except (OSError, http.client.HTTPException):
-            return  # whoever started this is gone
+        headers, event = call("GET", "invocation/next")
         context = Context(headers)
         path = f"invocation/{context.aws_request_id}/"
         try:
@@ -73,4 +71,6 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    # Ctrl-C reaches this process, too; and without the runtime API there is nothing to do.
+    with contextlib.suppress(KeyboardInterrupt, ConnectionError, http.client.HTTPException):
+        main()

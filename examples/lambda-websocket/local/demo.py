@@ -32,13 +32,19 @@ def main():
         *pace,
         *given,
     ]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as local:
+    try:
+        local = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    except FileNotFoundError:
+        sys.exit(f"There is no program {command[0]}; AGENTCORE_LOCAL_BIN may name it.")
+    # It ends with its standard input, and takes the function along.
+    with local:
         line = local.stdout.readline()
         if not line:
             sys.exit("The local data plane did not start; what it says stands above.")
         page = json.loads(line)["page_url"]
         print(f"\n  Open {page} and ask something. Ctrl-C ends it.\n", flush=True)
-        if sys.stdout.isatty():
+        # Where there is a screen: elsewhere a browser for the terminal might open.
+        if sys.stdout.isatty() and (sys.platform != "linux" or os.environ.get("DISPLAY")):
             webbrowser.open(page)
         try:
             local.wait()

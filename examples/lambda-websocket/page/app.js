@@ -65,11 +65,11 @@ function draw() {
 
 function drawWelcome() {
   const welcome = of("welcome").content.cloneNode(true).firstElementChild;
-  welcome.querySelector(".chips").replaceChildren(
-    ...IDEAS.map((idea) =>
-      make("button", idea, { type: "button", onclick: () => ask(idea) }),
-    ),
-  );
+  welcome
+    .querySelector(".chips")
+    .replaceChildren(
+      ...IDEAS.map((idea) => make("button", idea, { type: "button", onclick: () => ask(idea) })),
+    );
   return welcome;
 }
 
@@ -236,4 +236,5 @@ relay.addEventListener("state", ({ detail: state }) => {
 });
 
 draw();
+of("prompt").focus();
 relay.connect();

@@ -123,7 +123,10 @@ resource "aws_apigatewayv2_route" "relay" {
   for_each  = toset(["$connect", "$disconnect", "$default"])
   api_id    = aws_apigatewayv2_api.relay.id
   route_key = each.key
-  target    = "integrations/${aws_apigatewayv2_integration.relay.id}"
+  # Asked once, when a socket is opened.
+  authorization_type = each.key == "$connect" ? var.authorization : "NONE"
+
+  target = "integrations/${aws_apigatewayv2_integration.relay.id}"
 }
 
 resource "aws_apigatewayv2_stage" "relay" {

@@ -29,6 +29,17 @@ variable "allowed_origins" {
   }
 }
 
+variable "authorization" {
+  description = "NONE: everyone who knows the URL may connect. AWS_IAM: who signs, or has a presigned URL."
+  type        = string
+  default     = "NONE"
+
+  validation {
+    condition     = contains(["NONE", "AWS_IAM"], var.authorization)
+    error_message = "NONE or AWS_IAM; an authorizer of your own needs a resource of its own."
+  }
+}
+
 variable "package" {
   description = "The zip file of the function; README.md says how it is made."
   type        = string

@@ -73,7 +73,10 @@ export async function logIn(request: Request): Promise<void> {
 
 /** The error that `errorResponse` answers with 401. */
 function unauthorized(why: string): InvalidInputError {
-  return new InvalidInputError(`bearerToken: ${why}`, { delivery: "not_sent", field: "bearerToken" });
+  return new InvalidInputError(`bearerToken: ${why}`, {
+    delivery: "not_sent",
+    field: "bearerToken",
+  });
 }
 
 export async function logOut(): Promise<void> {

@@ -165,7 +165,8 @@ impl Connector {
         let host = target.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let name = ServerName::try_from(host.to_owned())?;
-        let stream = tls.connect(name, tcp).await?;
+        // Boxed: who speaks plain HTTP need not make room for a handshake.
+        let stream = Box::pin(tls.connect(name, tcp)).await?;
         Ok((Stream::Tls(Box::new(stream)), probe))
     }
 

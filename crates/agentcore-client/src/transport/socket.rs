@@ -67,9 +67,9 @@ impl Socket {
             None => Ok(false),
         });
         if !moved? {
-            own.forget();
             Handle::try_current().map_err(io::Error::other)?;
-            // A copy, so that a refusal leaves everything as it was.
+            own.forget();
+            // A copy, so that a refusal leaves a socket.
             *self = Self::Tokio(TcpStream::from_std(own.stream.try_clone()?)?);
         }
         Ok(())

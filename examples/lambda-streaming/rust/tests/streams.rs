@@ -1,6 +1,8 @@
 //! The function as a process of its own, between the Lambda runtime API, which this test serves, and
 //! the local data plane.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on must stop")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};

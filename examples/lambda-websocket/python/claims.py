@@ -1,0 +1,34 @@
+"""Stops second deliveries of an event: each number is put into a table once.
+
+    relay = WebSocketRelay(..., claim=claims.claim)
+
+boto3 is there in Lambda's Python. It costs a cold start some tenths of a second, which is why it is
+imported at the first event and not before.
+"""
+
+import functools
+import os
+import time
+from typing import Any
+
+
+@functools.cache
+def table() -> Any:
+    import boto3
+
+    return boto3.client("dynamodb")
+
+
+def claim(nonce: str) -> bool:
+    """Whether this event comes for the first time."""
+    client = table()
+    try:
+        client.put_item(
+            TableName=os.environ["CLAIMS_TABLE"],
+            # The table's TTL takes it away.
+            Item={"nonce": {"S": nonce}, "expires": {"N": str(int(time.time()) + 600)}},
+            ConditionExpression="attribute_not_exists(nonce)",
+        )
+    except client.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
