@@ -96,6 +96,9 @@ pub use super::frames::FrameFormat;
 pub use super::hooks::{Refusal, RelayMessage};
 pub use super::second_stage::SecondStage;
 
+/// How long a frame that belongs to no answer may take.
+const WORD: Duration = Duration::from_secs(10);
+
 /// What Lambda says of an invocation.
 #[derive(Clone, Debug, Default)]
 pub struct LambdaContext {
@@ -473,8 +476,11 @@ impl Relay {
         }
     }
 
+    /// A word by the way: the gateway waits for it.
     async fn say(&self, connection: &Connection, body: Bytes, context: &LambdaContext) {
-        if let Posted::Failed(why) = self.poster.post(connection, body, context.deadline).await {
+        let soon = Instant::now() + WORD;
+        let end = Some(context.deadline.map_or(soon, |deadline| deadline.min(soon)));
+        if let Posted::Failed(why) = self.poster.post(connection, body, end).await {
             tracing::warn!(target: "agentcore_client", "{why}");
         }
     }

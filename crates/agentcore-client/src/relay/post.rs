@@ -109,7 +109,11 @@ impl Poster {
                 Ok((StatusCode::GONE, _)) => return Posted::Gone,
                 Ok((StatusCode::PAYLOAD_TOO_LARGE, _)) => return Posted::TooLong,
                 // Too many of them, or the client's buffer is full.
-                Ok((StatusCode::TOO_MANY_REQUESTS, _)) if started.elapsed() < PATIENCE => None,
+                Ok((StatusCode::TOO_MANY_REQUESTS, _))
+                    if started.elapsed() < PATIENCE && !is_past(end) =>
+                {
+                    None
+                }
                 Ok((status, code)) => {
                     let code = code.unwrap_or_default();
                     let advice = match status.as_u16() {
@@ -135,7 +139,7 @@ impl Poster {
             };
             failures += u32::from(why.is_some());
             if let Some(why) = why
-                && (failures >= TRIES || end.is_some_and(|end| Instant::now() >= end))
+                && (failures >= TRIES || is_past(end))
             {
                 return Posted::Failed(why);
             }
@@ -143,4 +147,8 @@ impl Poster {
             pauses += 1;
         }
     }
+}
+
+fn is_past(end: Option<Instant>) -> bool {
+    end.is_some_and(|end| Instant::now() >= end)
 }
