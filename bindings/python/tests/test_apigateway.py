@@ -338,6 +338,7 @@ class Context:
         return 100
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_hooks_run_on_the_caller_s_thread_and_may_refuse(caplog: pytest.LogCaptureFixture) -> None:
     seen: list[Any] = []
 
@@ -360,8 +361,38 @@ def test_hooks_run_on_the_caller_s_thread_and_may_refuse(caplog: pytest.LogCaptu
     failing = relay(payload=lambda body, _: body["hunter2"])
     assert failing.handle(given, Context())["statusCode"] == 500
     assert "KeyError" in caplog.text and "hunter2" not in caplog.text
-    unfit = relay(payload=lambda *_: object())
-    assert unfit.handle(given, Context())["statusCode"] == 500
+
+    async def later(*_: object) -> Any:
+        return True
+
+    for unfit in (
+        {"payload": lambda *_: object()},
+        {"payload": later},
+        {"principal": lambda _: 7},
+        {"principal": lambda _: ("a", "b")},
+        {"principal": lambda _: "\ud800"},
+        {"principal": later},
+    ):
+        caplog.clear()
+        response = relay(**unfit).handle(given, Context())
+        # With a body, so the client was told, too.
+        assert json.loads(response["body"])["code"] == "internal", unfit
+        assert "hook failed" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_only_true_claims_an_event(caplog: pytest.LogCaptureFixture) -> None:
+    async def later(nonce: str) -> bool:
+        raise AssertionError
+
+    for said in (later, lambda _: None, lambda _: 1, lambda _: {"Attributes": {}}):
+        caplog.clear()
+        with pytest.raises(TypeError, match="True or False"):
+            relay(claim=said)._asker(event())("claim", "nonce")  # type: ignore[misc]
+        assert "claim hook failed" in caplog.text
+    for flag in (True, False):
+        ask = relay(claim=lambda _, flag=flag: flag)._asker(event())
+        assert ask is not None and ask("claim", "nonce") is flag
 
 
 def test_an_interrupt_gets_through() -> None:
