@@ -220,10 +220,12 @@ class WebSocketRelay:
 
 
 def _principal_of(found: Any) -> str | None:
-    if found is not None:
-        if not isinstance(found, str):
-            raise TypeError(f"principal must give a str or None, not {type(found).__name__}")
-        found.encode()
+    if found is None:
+        return None
+    if not isinstance(found, str):
+        raise TypeError(f"principal must give a str or None, not {type(found).__name__}")
+    # Raises where it is no text that could be hashed, such as half of a surrogate pair.
+    found.encode()
     return found
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import runpy
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import websockets
@@ -421,3 +422,32 @@ def test_importing_it_imports_little() -> None:
         relay.handle({})
     """
     assert not imported(program) & HEAVY
+
+
+def test_the_example_claims_each_event_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Taken(Exception):
+        pass
+
+    class Table:
+        exceptions = type("exceptions", (), {"ConditionalCheckFailedException": Taken})
+        numbers: ClassVar[set[str]] = set()
+
+        def put_item(self, **put: Any) -> None:
+            assert put["ConditionExpression"] == "attribute_not_exists(nonce)"
+            number = put["Item"]["nonce"]["S"]
+            if number in self.numbers:
+                raise Taken
+            self.numbers.add(number)
+
+    example = HERE.parents[2] / "examples/lambda-websocket/python"
+    monkeypatch.syspath_prepend(str(example))
+    arn = "arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/my_agent-0123456789"
+    monkeypatch.setenv("AGENT_RUNTIME_ARN", arn)
+    monkeypatch.setenv("AGENTCORE_RELAY_SECRET", SECRET)
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://a.example")
+    without = runpy.run_path(str(example / "handler.py"))
+    assert without["relay"]._claim is None
+    monkeypatch.setenv("CLAIMS_TABLE", "claims")
+    claim = runpy.run_path(str(example / "handler.py"))["relay"]._claim
+    monkeypatch.setitem(claim.__globals__, "table", Table)
+    assert [claim("a"), claim("a"), claim("b")] == [True, False, True]
