@@ -202,9 +202,9 @@ class WebSocketRelay:
                     message = Message(**told)
                     return encode_payload(self._payload(message.body, message))
                 if kind == "principal" and self._principal is not None:
-                    return self._principal(event)
+                    return _principal_of(self._principal(event))
                 if kind == "claim" and self._claim is not None:
-                    return bool(self._claim(told))
+                    return _flag_of(self._claim(told))
             except Refused as refused:
                 return (str(refused),)
             except Exception as error:
@@ -217,6 +217,23 @@ class WebSocketRelay:
 
     def __repr__(self) -> str:
         return "WebSocketRelay()"
+
+
+def _principal_of(found: Any) -> str | None:
+    if found is None:
+        return None
+    if not isinstance(found, str):
+        raise TypeError(f"principal must give a str or None, not {type(found).__name__}")
+    # Raises where it is no text that could be hashed, such as half of a surrogate pair.
+    found.encode()
+    return found
+
+
+def _flag_of(said: Any) -> bool:
+    # A coroutine that nobody awaits is true as well, and would let every event through.
+    if not isinstance(said, bool):
+        raise TypeError(f"claim must give True or False, not {type(said).__name__}")
+    return said
 
 
 def _told(error: Exception) -> str:

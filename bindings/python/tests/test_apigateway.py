@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import runpy
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import websockets
@@ -338,6 +339,7 @@ class Context:
         return 100
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_hooks_run_on_the_caller_s_thread_and_may_refuse(caplog: pytest.LogCaptureFixture) -> None:
     seen: list[Any] = []
 
@@ -360,8 +362,38 @@ def test_hooks_run_on_the_caller_s_thread_and_may_refuse(caplog: pytest.LogCaptu
     failing = relay(payload=lambda body, _: body["hunter2"])
     assert failing.handle(given, Context())["statusCode"] == 500
     assert "KeyError" in caplog.text and "hunter2" not in caplog.text
-    unfit = relay(payload=lambda *_: object())
-    assert unfit.handle(given, Context())["statusCode"] == 500
+
+    async def later(*_: object) -> Any:
+        return True
+
+    for unfit in (
+        {"payload": lambda *_: object()},
+        {"payload": later},
+        {"principal": lambda _: 7},
+        {"principal": lambda _: ("a", "b")},
+        {"principal": lambda _: "\ud800"},
+        {"principal": later},
+    ):
+        caplog.clear()
+        response = relay(**unfit).handle(given, Context())
+        # With a body, so the client was told, too.
+        assert json.loads(response["body"])["code"] == "internal", unfit
+        assert "hook failed" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_only_true_claims_an_event(caplog: pytest.LogCaptureFixture) -> None:
+    async def later(nonce: str) -> bool:
+        raise AssertionError
+
+    for said in (later, lambda _: None, lambda _: 1, lambda _: {"Attributes": {}}):
+        caplog.clear()
+        with pytest.raises(TypeError, match="True or False"):
+            relay(claim=said)._asker(event())("claim", "nonce")  # type: ignore[misc]
+        assert "claim hook failed" in caplog.text
+    for flag in (True, False):
+        ask = relay(claim=lambda _, flag=flag: flag)._asker(event())
+        assert ask is not None and ask("claim", "nonce") is flag
 
 
 def test_an_interrupt_gets_through() -> None:
@@ -390,3 +422,32 @@ def test_importing_it_imports_little() -> None:
         relay.handle({})
     """
     assert not imported(program) & HEAVY
+
+
+def test_the_example_claims_each_event_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Taken(Exception):
+        pass
+
+    class Table:
+        exceptions = type("exceptions", (), {"ConditionalCheckFailedException": Taken})
+        numbers: ClassVar[set[str]] = set()
+
+        def put_item(self, **put: Any) -> None:
+            assert put["ConditionExpression"] == "attribute_not_exists(nonce)"
+            number = put["Item"]["nonce"]["S"]
+            if number in self.numbers:
+                raise Taken
+            self.numbers.add(number)
+
+    example = HERE.parents[2] / "examples/lambda-websocket/python"
+    monkeypatch.syspath_prepend(str(example))
+    arn = "arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/my_agent-0123456789"
+    monkeypatch.setenv("AGENT_RUNTIME_ARN", arn)
+    monkeypatch.setenv("AGENTCORE_RELAY_SECRET", SECRET)
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://a.example")
+    without = runpy.run_path(str(example / "handler.py"))
+    assert without["relay"]._claim is None
+    monkeypatch.setenv("CLAIMS_TABLE", "claims")
+    claim = runpy.run_path(str(example / "handler.py"))["relay"]._claim
+    monkeypatch.setitem(claim.__globals__, "table", Table)
+    assert [claim("a"), claim("a"), claim("b")] == [True, False, True]

@@ -2,6 +2,7 @@
 
 import os
 
+import claims
 from agentcore_client import AgentCoreClient
 from agentcore_client.apigateway import WebSocketRelay
 
@@ -13,6 +14,8 @@ relay = WebSocketRelay(
     # Nobody signs in here: who holds a conversation's token goes on with it. With an authorizer,
     # give `principal="principalId"` in its place.
     anyone_resumes=True,
+    # Where there is a table for it, a second delivery of an event is noticed.
+    claim=claims.claim if os.environ.get("CLAIMS_TABLE") else None,
 )
 
 

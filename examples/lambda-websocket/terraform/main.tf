@@ -85,7 +85,7 @@ resource "aws_cloudwatch_log_group" "relay" {
   retention_in_days = var.log_days
 }
 
-# Lambda delivers an event twice now and then. With this table, and a `claim` hook in the handler that
+# Lambda delivers an event twice now and then. With this table, into which the handler's `claim` hook
 # puts each number once, the second one is noticed.
 resource "aws_dynamodb_table" "claims" {
   count        = var.claims ? 1 : 0

@@ -100,9 +100,9 @@ variable "messages_burst" {
 }
 
 variable "claims" {
-  description = "Make the table for a `claim` hook, which stops duplicate events."
+  description = "Make the table with which python/handler.py stops duplicate events."
   type        = bool
-  default     = true
+  default     = false
 }
 
 variable "log_days" {

@@ -50,7 +50,7 @@
 //! of the account or of what the agent said when it failed; that goes to the log.
 //!
 //! With [`FrameFormat::Text`] a client gets the agent's text alone, message by message, and on
-//! failure `[code] message`. Whether it is still there is then asked by `GET @connections`, which
+//! failure or when time is up `[code] message`. Whether it is still there is then asked by `GET @connections`, which
 //! needs a permission of its own.
 //!
 //! # How it behaves
@@ -317,7 +317,7 @@ impl Relay {
             Ok(None) => return Ok(ProxyResponse::status(200)),
             Ok(Some(task)) if self.in_two_stages() => {
                 let arn = context.function_arn.as_deref();
-                self.stages.start(&self.aws, arn, &task, context.deadline).await
+                self.stages.start(&self.aws, arn, &task, self.times(context).1).await
             }
             Ok(Some(task)) => {
                 self.relay(task, context).await;
@@ -427,8 +427,7 @@ impl Relay {
         let Task { connection, id, session, resumed, resume, payload } = task;
         let mut outbox = Outbox::new(self.options.format.clone(), id);
         outbox.push(Frame::Start { resume: resume.clone(), resumed });
-        let end = context.deadline;
-        let until = end.map(|end| end.checked_sub(self.options.margin).unwrap_or(end));
+        let (until, end) = self.times(context);
         let core = self.client.core();
         let deadline = match (core.timeouts.deadline, until) {
             (Some(own), Some(until)) => Some(own.min(until)),
@@ -450,6 +449,15 @@ impl Relay {
         tracing::debug!(target: "agentcore_client", ?ended, "an answer was relayed");
     }
 
+    /// When an answer must be cut short, and when the last post must be through: a function that is
+    /// still busy when its time is up has failed.
+    fn times(&self, context: &LambdaContext) -> (Option<Instant>, Option<Instant>) {
+        let Some(deadline) = context.deadline else { return (None, None) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let margin = self.options.margin.min(left / 2);
+        (deadline.checked_sub(margin), deadline.checked_sub(margin / 5))
+    }
+
     /// An error frame for what never became an answer.
     async fn tell(
         &self,
@@ -462,7 +470,7 @@ impl Relay {
         outbox.push(Frame::Error {
             code: refusal.code(),
             message: refusal.message().to_owned(),
-            delivery: Some("not_sent"),
+            delivery: Some(refusal.delivery().as_str()),
             state: None,
         });
         if let Some(taken) = outbox.take() {
@@ -479,7 +487,8 @@ impl Relay {
     /// A word by the way: the gateway waits for it.
     async fn say(&self, connection: &Connection, body: Bytes, context: &LambdaContext) {
         let soon = Instant::now() + WORD;
-        let end = Some(context.deadline.map_or(soon, |deadline| deadline.min(soon)));
+        let (_, end) = self.times(context);
+        let end = Some(end.map_or(soon, |end| end.min(soon)));
         if let Posted::Failed(why) = self.poster.post(connection, body, end).await {
             tracing::warn!(target: "agentcore_client", "{why}");
         }
@@ -578,7 +587,7 @@ impl WebSocketRelayBuilder {
     }
 
     /// How long before the function's time is up an answer is cut, to end it properly; 5 s unless
-    /// given.
+    /// given, and at most half of the time that there is.
     pub fn margin(mut self, margin: Duration) -> Self {
         self.options.margin = margin;
         self

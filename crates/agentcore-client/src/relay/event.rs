@@ -86,7 +86,8 @@ impl Connection {
         if !name(stage) {
             return Err(Refusal::invalid("requestContext.stage must be the name of a stage"));
         }
-        if !(1..=128).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
+        let is_path = matches!(id, "." | "..");
+        if is_path || !(1..=128).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Refusal::invalid("requestContext.connectionId must be a connection id"));
         }
         Ok(Self { api_id: api_id.to_owned(), stage: stage.to_owned(), id: id.to_owned() })
@@ -139,12 +140,10 @@ impl<'a> Event<'a> {
         Connection::new(self.text("apiId"), self.text("stage"), self.text("connectionId"))
     }
 
-    /// The gateway's id of the message, to tell answers apart.
+    /// The gateway's id of the message, to tell answers apart. One that would fill a frame is none.
     pub(super) fn message_id(&self) -> &'a str {
-        match self.text("messageId") {
-            "" => self.text("requestId"),
-            id => id,
-        }
+        let known = [self.text("messageId"), self.text("requestId")];
+        known.into_iter().find(|id| (1..=128).contains(&id.len())).unwrap_or_default()
     }
 
     /// A member of what the API's authorizer said at `$connect`.

@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 pub(super) const MAX_MESSAGE: usize = 128 << 10;
 /// From here on the agent's stream is not read any further until the socket has taken some.
 const FULL: usize = 256 << 10;
+/// And neither with so many pieces, however short they are.
+const MOST_PIECES: usize = 1024;
 
 /// Longer names of events are left out.
 const LONGEST_NAME: usize = 128;
@@ -24,7 +26,8 @@ pub enum FrameFormat {
     /// JSON frames with a type, an id and a sequence number.
     #[default]
     Json,
-    /// The agent's text as it is, one message after the other; then, if there is one, `end`.
+    /// The agent's text as it is, one message after the other; then, if there is one, `end`. Without
+    /// numbers a client can't tell that a text came twice, after a broken connection to the gateway.
     Text {
         /// What is sent last when the answer is complete.
         end: Option<String>,
@@ -101,7 +104,7 @@ impl Outbox {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= FULL
+        self.bytes >= FULL || self.pieces.len() >= MOST_PIECES
     }
 
     pub(super) fn push_text(&mut self, more: &str) {
@@ -128,7 +131,9 @@ impl Outbox {
         let piece = match (&self.format, &frame) {
             (FrameFormat::Json, _) => Piece::Frame(frame),
             (FrameFormat::Text { end: Some(end) }, Frame::End { .. }) => Piece::Plain(end.clone()),
-            (FrameFormat::Text { .. }, Frame::Error { .. }) => Piece::Plain(frame.to_text()),
+            (FrameFormat::Text { .. }, Frame::Error { .. } | Frame::Continue { .. }) => {
+                Piece::Plain(frame.to_text())
+            }
             (FrameFormat::Text { .. }, _) => return,
         };
         self.pieces.push_back(piece);
@@ -236,7 +241,9 @@ impl Frame {
     fn to_text(&self) -> String {
         match self {
             Self::Error { code, message, .. } => format!("[{code}] {message}"),
-            _ => String::new(),
+            // There is no token in plain text to go on with.
+            Self::Continue { .. } => "[timeout] the answer is not complete".to_owned(),
+            Self::Start { .. } | Self::End { .. } => String::new(),
         }
     }
 }
@@ -369,6 +376,17 @@ mod tests {
         outbox.push_event(Some(&"n".repeat(LONGEST_NAME + 1)), "data");
         let message = String::from_utf8(drain(&mut outbox).remove(0)).unwrap();
         assert_eq!(message, r#"{"type":"event","id":"m","seq":0,"data":"data"}"#);
+    }
+
+    #[test]
+    fn events_without_data_fill_it_too() {
+        let mut outbox = outbox(FrameFormat::Json);
+        while !outbox.is_full() {
+            outbox.push_event(None, "");
+            assert!(outbox.pieces.len() <= FULL, "it never fills");
+        }
+        drain(&mut outbox);
+        assert!(!outbox.is_full());
     }
 
     #[test]

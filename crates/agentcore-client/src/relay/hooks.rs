@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
+use crate::error::Delivery;
 use crate::protocol::request::Payload;
 use crate::protocol::session::SessionId;
 
@@ -16,26 +17,38 @@ pub struct Refusal {
     status: u16,
     code: &'static str,
     message: String,
+    delivery: Delivery,
 }
 
 impl Refusal {
     /// A message that the application does not want. The text is shown to the client.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { status: 400, code: "refused", message: message.into() }
+        Self::with(400, "refused", message)
     }
 
     /// Something in the application failed; the client learns no more than that. What happened is
     /// for the application's own log.
     pub fn failed() -> Self {
-        Self { status: 500, code: "internal", message: "the relay failed".into() }
+        Self::with(500, "internal", "the relay failed")
     }
 
     pub(super) fn invalid(message: impl Into<String>) -> Self {
-        Self { status: 400, code: "invalid_message", message: message.into() }
+        Self::with(400, "invalid_message", message)
     }
 
     pub(super) fn with(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), delivery: Delivery::NotSent }
+    }
+
+    /// For a failure after which the agent may be asked nevertheless.
+    pub(super) fn after(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
+    }
+
+    /// Whether the agent may have run.
+    pub(super) fn delivery(&self) -> Delivery {
+        self.delivery
     }
 
     /// The HTTP status for the gateway.

@@ -19,7 +19,7 @@ use super::event::Connection;
 use super::hooks::Refusal;
 use super::sessions::key_for;
 use crate::config::Environment;
-use crate::error::{Error, Result};
+use crate::error::{Delivery, Error, Result};
 use crate::protocol::arn::percent_encode;
 use crate::protocol::endpoint::ServiceEndpoint;
 use crate::protocol::region;
@@ -187,9 +187,11 @@ impl Stages {
         };
         let mut failures = 0;
         loop {
-            let why = match aws.call(&call, end).await {
+            let (why, delivery) = match aws.call(&call, end).await {
                 Ok((status, _)) if status.is_success() => return Ok(()),
-                Ok((StatusCode::TOO_MANY_REQUESTS, _)) if failures + 1 < TRIES => None,
+                Ok((StatusCode::TOO_MANY_REQUESTS, _)) if failures + 1 < TRIES => {
+                    (None, Delivery::NotSent)
+                }
                 Ok((StatusCode::TOO_MANY_REQUESTS, _)) => {
                     return Err(Refusal::with(503, "throttled", "too many requests; try again"));
                 }
@@ -200,16 +202,23 @@ impl Stages {
                     } else {
                         ""
                     };
-                    Some(format!("Lambda answered {status} {code}{advice}"))
+                    // What Lambda refused it has not queued; when it failed, nobody knows.
+                    let delivery = match status.is_client_error() {
+                        true => Delivery::NotSent,
+                        false => Delivery::Unknown,
+                    };
+                    (Some(format!("Lambda answered {status} {code}{advice}")), delivery)
                 }
                 // Never twice: what may have arrived is not sent again.
-                Err(unanswered) if unanswered.sent || !unanswered.may_pass => Some(unanswered.why),
-                Err(unanswered) if failures + 1 >= TRIES => Some(unanswered.why),
-                Err(_) => None,
+                Err(unanswered) if unanswered.sent => (Some(unanswered.why), Delivery::Unknown),
+                Err(unanswered) if !unanswered.may_pass || failures + 1 >= TRIES => {
+                    (Some(unanswered.why), Delivery::NotSent)
+                }
+                Err(_) => (None, Delivery::NotSent),
             };
             if let Some(why) = why {
                 tracing::error!(target: "agentcore_client", "no second stage: {why}");
-                return Err(Refusal::failed());
+                return Err(Refusal::failed().after(delivery));
             }
             back_off(failures).await;
             failures += 1;

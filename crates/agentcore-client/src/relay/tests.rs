@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -39,7 +39,7 @@ enum Agent {
 #[derive(Debug)]
 struct World {
     agent: Mutex<VecDeque<Agent>>,
-    /// The statuses of the posts to come; 200 once there are no more.
+    /// The statuses of the posts to come; 200 once there are no more. 0 breaks the connection.
     statuses: Mutex<VecDeque<u16>>,
     /// What a gateway takes.
     longest: usize,
@@ -48,6 +48,8 @@ struct World {
     posts: Mutex<Vec<Request<Bytes>>>,
     invocations: Mutex<Vec<Request<Bytes>>>,
     events: Mutex<Vec<Request<Bytes>>>,
+    /// Until when a post may take.
+    ends: Mutex<Vec<Option<Instant>>>,
     chunks_read: AtomicUsize,
     agents_left: AtomicUsize,
 }
@@ -64,6 +66,7 @@ fn double() -> Double {
         posts: Mutex::default(),
         invocations: Mutex::default(),
         events: Mutex::default(),
+        ends: Mutex::default(),
         chunks_read: AtomicUsize::new(0),
         agents_left: AtomicUsize::new(0),
     }))
@@ -111,13 +114,14 @@ impl HttpService for Double {
     fn send(
         &self,
         request: Request<Bytes>,
-        _limits: SendLimits,
+        limits: SendLimits,
     ) -> BoxFuture<'static, Result<Response<Body>, SendError>> {
         let world = Arc::clone(&self.0);
         async move {
             let path = request.uri().path().to_owned();
             let answer = |status: u16| Response::builder().status(status);
             if path.contains("/@connections/") {
+                world.ends.lock().unwrap().push(limits.end);
                 world.gate.acquire().await.unwrap().forget();
                 let status = world.statuses.lock().unwrap().pop_front();
                 let too_long = request.body().len() > world.longest;
@@ -129,6 +133,9 @@ impl HttpService for Double {
             } else if path.starts_with("/2015-03-31/functions/") {
                 let status = world.statuses.lock().unwrap().pop_front().unwrap_or(202);
                 world.events.lock().unwrap().push(request);
+                if status == 0 {
+                    return Err(SendError::Broken("reset".into()));
+                }
                 Ok(answer(status).body(Body::empty()).unwrap())
             } else {
                 world.invocations.lock().unwrap().push(request);
@@ -426,6 +433,35 @@ async fn an_answer_is_cut_before_the_time_is_up() {
 }
 
 #[tokio::test]
+async fn a_margin_leaves_time_to_ask_and_time_to_return() {
+    // A function of 20 s, with a margin that was meant for longer ones.
+    let double = double().answering(sse(&["a"]));
+    let relay = double.builder().margin(Duration::from_secs(30)).build().unwrap();
+    let context = LambdaContext::default().remaining(Duration::from_secs(20));
+    let up = Instant::now() + Duration::from_secs(20);
+    let response = relay.handle(message(json!({"prompt": "Hi"})), context).await;
+    assert_eq!(response.status_code(), 200);
+    assert_eq!(double.types(), ["start", "delta", "end"]);
+    // A post that hangs must not take the function along.
+    let ends = double.0.ends.lock().unwrap();
+    assert!(ends.iter().all(|end| end.is_some_and(|end| end < up)), "{ends:?} of {up:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_is_told_in_plain_text_too() {
+    let (feed, fed) = mpsc::channel(8);
+    let double = double().answering(Agent::Feeds(fed));
+    let format = FrameFormat::Text { end: None };
+    let relay = double.builder().format(format).build().unwrap();
+    feed.send(said("a")).await.unwrap();
+    let context = LambdaContext::default().remaining(Duration::from_secs(4));
+    let response = relay.handle(message(json!({"prompt": "Hi"})), context).await;
+    assert_eq!(response.status_code(), 200);
+    assert_eq!(double.bodies(), ["a", "[timeout] the answer is not complete"]);
+    drop(feed);
+}
+
+#[tokio::test]
 async fn failures_have_stable_codes_and_tell_nothing() {
     let hostile = "data: {\"error\": \"password hunter2\", \"error_type\": \"ValueError\", \"message\": \"An error occurred during streaming\"}\n\n";
     let cases = [
@@ -575,10 +611,15 @@ async fn a_second_stage_that_cannot_begin_is_told() {
     let double = double().posts_end_with(&[403]);
     assert_eq!(tell(&in_lambda(&double), json!({"prompt": "Hi"})).await, 500);
     assert_eq!(double.frames().pop().unwrap()["code"], "internal");
-    // An answer that may have begun it is not asked for again.
-    let double = double.posts_end_with(&[500]);
-    assert_eq!(tell(&in_lambda(&double), json!({"prompt": "Hi"})).await, 500);
-    assert_eq!(double.0.events.lock().unwrap().len(), 2);
+    assert_eq!(double.frames().pop().unwrap()["delivery"], "not_sent");
+    // One that may have begun is not asked for again, and nobody says that it has not.
+    for (status, asked) in [(500, 2), (0, 3)] {
+        let double = double.clone().posts_end_with(&[status]);
+        assert_eq!(tell(&in_lambda(&double), json!({"prompt": "Hi"})).await, 500);
+        assert_eq!(double.0.events.lock().unwrap().len(), asked);
+        assert_eq!(double.frames().pop().unwrap()["delivery"], "unknown", "{status}");
+    }
+    assert_eq!(double.asked(), 0);
 }
 
 #[tokio::test]
@@ -608,6 +649,7 @@ async fn bad_input_asks_nothing_and_says_what_is_wrong() {
         with("routeKey", Value::Null),
         with("apiId", json!("evil.example/")),
         with("stage", json!("a/b")),
+        with("connectionId", json!("..")),
     ] {
         let response = relay.handle(event.clone(), context()).await;
         assert_eq!(response.status_code(), 400, "{event}");
@@ -638,6 +680,12 @@ async fn bad_input_asks_nothing_and_says_what_is_wrong() {
         assert_eq!(frame["delivery"], "not_sent");
     }
     assert_eq!(double.asked(), 0);
+
+    // An id that no gateway gives is not repeated.
+    let mut event = with("messageId", json!("m".repeat(200_000)));
+    event["body"] = json!("{}");
+    assert_eq!(relay.handle(event, context()).await.status_code(), 400);
+    assert_eq!(double.frames().pop().unwrap()["code"], "invalid_message");
 }
 
 #[tokio::test]
