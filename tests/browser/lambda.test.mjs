@@ -186,7 +186,7 @@ test("bad input invokes nothing and tells nothing", async () => {
     const answer = await example.call(body);
     assert.equal(answer.head.statusCode, status);
     assert.equal(answer.head.headers["content-type"], "application/json");
-    assert.equal(JSON.parse(await answer.ended).code, code);
+    assert.equal(JSON.parse(await answer.ended).error.code, code);
   }
   assert.equal(await lastSeq(plane), since);
 });
@@ -194,7 +194,7 @@ test("bad input invokes nothing and tells nothing", async () => {
 test("what fails before the answer is a status, within it an event", async () => {
   await plane.addFault({ status: 403, code: "AccessDeniedException", message: "arn:aws:secret" });
   const refused = await more.call({});
-  assert.equal(refused.head.statusCode, 502);
+  assert.equal(refused.head.statusCode, 403);
   assert.doesNotMatch(await refused.ended, /arn/);
 
   const program = await more.call({ also: "throw" });

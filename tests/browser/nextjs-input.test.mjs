@@ -51,7 +51,7 @@ async function refusal(response, ...secrets) {
   for (const secret of ["secret", "arn:", plane.accessKey, "127.0.0.1", ...secrets]) {
     assert.ok(!text.includes(secret), text);
   }
-  return [response.status, JSON.parse(text).code];
+  return [response.status, JSON.parse(text).error.code];
 }
 const hasRun = (plane, since) =>
   plane.journal(since).then((entries) => entries.some(({ kind }) => kind === "session"));
@@ -99,7 +99,7 @@ test("a cookie that is not ours begins a session of its own", async () => {
 test("a runtime of the other kind of auth", async () => {
   const since = await lastSeq(tokens);
   const response = await post(wrongKind, "/api/chat", { prompt: "Hi" });
-  assert.deepEqual(await refusal(response), [502, "SERVICE"]);
+  assert.deepEqual(await refusal(response), [403, "SERVICE"]);
   assert.ok(!(await hasRun(tokens, since)));
 });
 

@@ -103,7 +103,7 @@ for (const path of ["/", "/ai-sdk"]) {
       headers: { "x-amz-retry-after": "1" },
     });
     await send(page, "count 20 5");
-    await alert.getByText("The agent is busy. Please try again in a moment.").waitFor();
+    await alert.getByText("There are too many requests.").waitFor();
     await page.context().close();
   });
 }

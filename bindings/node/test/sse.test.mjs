@@ -182,8 +182,11 @@ test("a stream that breaks says so in a last event, and then breaks, too", async
   assert.equal(events[0], 'data: "token0 "');
   assert.match(events[1], /^event: error\ndata: /);
   assert.deepEqual(JSON.parse(events[1].replace("event: error\ndata: ", "")), {
-    code: "STREAM_INTERRUPTED",
-    delivery: "accepted",
+    error: {
+      code: "STREAM_INTERRUPTED",
+      message: "The answer broke off.",
+      delivery: "accepted",
+    },
   });
   assert.deepEqual(events.slice(2), [""]);
 });

@@ -26,7 +26,7 @@ async function told(error, init) {
   for (const secret of [plane.accessKey, "123456789012", "127.0.0.1", error.sessionId, "arn:"]) {
     if (secret !== undefined) assert.ok(!text.includes(secret), text);
   }
-  return { status: response.status, response, ...JSON.parse(text) };
+  return { status: response.status, response, ...JSON.parse(text).error };
 }
 
 test("what is told of an error is the same in every language", async () => {
@@ -46,20 +46,20 @@ test("what is told of an error is the same in every language", async () => {
     const told = publicError(made);
     assert.equal(told.status, status, JSON.stringify(error));
     assert.deepEqual(JSON.parse(told.body), body);
-    assert.equal(told.headers["retry-after"], body.retry_after?.toString());
+    assert.equal(told.message, body.error.message);
   }
 });
 
 test("the service's refusals", async () => {
   for (const [status, code, expected] of [
     [401, "UnauthorizedException", 401],
-    [403, "AccessDeniedException", 502],
-    [429, "ThrottlingException", 503],
+    [403, "AccessDeniedException", 403],
+    [429, "ThrottlingException", 429],
   ]) {
     const headers = { "retry-after": "2" };
     await plane.addFault({ status, code, message: "arn:aws:secret", headers });
     const error = await failure(client.invoke("hi", { retry: "never" }));
-    const { status: is, code: kind, service_code: serviceCode, response } = await told(error);
+    const { status: is, code: kind, serviceCode, response } = await told(error);
     assert.deepEqual([is, kind, serviceCode], [expected, "SERVICE", code]);
     if (status === 429) assert.equal(response.headers.get("retry-after"), "2");
   }
@@ -77,8 +77,8 @@ test("an expired token, and a runtime that takes the other kind", async () => {
   const signing = new AgentCoreClient({ ...options, credentials });
   const refused = await told(await failure(signing.invoke("hi")));
   signing.close();
-  assert.deepEqual([refused.status, refused.delivery], [502, "rejected"]);
-  assert.equal(refused.service_code, "AccessDeniedException");
+  assert.deepEqual([refused.status, refused.delivery], [403, "rejected"]);
+  assert.equal(refused.serviceCode, "AccessDeniedException");
 });
 
 test("the agent's failures, and what is no error of ours", async () => {
@@ -86,7 +86,7 @@ test("the agent's failures, and what is no error of ours", async () => {
   const before = await failure(client.invoke({ mode: "error_before", message: "secret" }));
   assert.ok(before instanceof AgentError);
   assert.deepEqual([(await told(before)).status, (await told(before)).code], [502, "AGENT"]);
-  assert.deepEqual((await told(new ConnectError("127.0.0.1"))).status, 502);
+  assert.deepEqual((await told(new ConnectError("127.0.0.1"))).status, 503);
   const other = await told(new Error("a secret"));
   assert.deepEqual(
     { code: other.code, status: other.status, delivery: other.delivery },

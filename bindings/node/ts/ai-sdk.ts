@@ -16,12 +16,11 @@
  * @packageDocumentation
  */
 import {
-  AgentCoreError,
   type AgentEvent,
   type AgentStream,
-  type ErrorKind,
   type HeartbeatOptions,
   internals,
+  publicError,
 } from "./index.js";
 import type { Next } from "./readable.js";
 
@@ -65,17 +64,6 @@ export interface UIMessageStreamResponseOptions
     ResponseInit {}
 
 const TEXT_ID = "text";
-const WORDS: Readonly<Partial<Record<ErrorKind, string>>> = {
-  Timeout: "The agent took too long.",
-  Agent: "The agent failed.",
-  StreamInterrupted: "The answer broke off.",
-  TooLarge: "The answer is too large.",
-};
-
-function words(error: unknown): string {
-  const kind = error instanceof AgentCoreError ? error.kind : "Internal";
-  return WORDS[kind] ?? "The server failed.";
-}
 
 /**
  * An answer as parts of a UI message, e.g. for `writer.merge` of `createUIMessageStream`. One that
@@ -146,7 +134,7 @@ function parts(stream: AgentStream, options: UIMessageStreamOptions): Next<UIMes
         else take(toPart === undefined ? event.value.text : toPart(event.value));
       } catch (error) {
         if (stream.end === "closed") end({ type: "abort" });
-        else end({ type: "error", errorText: (onError ?? words)(error) });
+        else end({ type: "error", errorText: onError?.(error) ?? publicError(error).message });
         // What `toPart` throws leaves a stream that nobody reads.
         await stream.close();
       }

@@ -17,60 +17,81 @@ export interface PublicError {
   readonly status: number;
   /** The headers of the answer: its type, and `retry-after` where the service gave one. */
   readonly headers: Readonly<Record<string, string>>;
-  /** JSON: `code` and `delivery`, where they apply `service_code`, `field` and `retry_after`. */
+  /** A sentence for people, which is also in the body. */
+  readonly message: string;
+  /**
+   * JSON: `{ "error": … }` with `code`, `message` and `delivery`, where they apply `serviceCode`, `field`
+   * and `retryAfter` in milliseconds.
+   */
   readonly body: string;
 }
 
-const STATUS: Readonly<Partial<Record<ErrorKind, number>>> = {
-  InvalidInput: 400,
-  Credentials: 500,
-  Timeout: 504,
-  Closed: 503,
-  Internal: 500,
+const TOLD: Readonly<Record<ErrorKind, readonly [status: number, message: string]>> = {
+  InvalidInput: [400, "The request is not valid."],
+  Credentials: [500, "The server may not call the agent."],
+  Connect: [503, "The agent cannot be reached."],
+  Timeout: [504, "The agent took too long."],
+  Service: [502, "The agent's service refused the call or failed."],
+  Agent: [502, "The agent failed."],
+  StreamInterrupted: [502, "The answer broke off."],
+  TooLarge: [502, "The answer is too large."],
+  Protocol: [502, "The agent's answer makes no sense."],
+  Closed: [503, "The server is shutting down."],
+  Internal: [500, "The server failed."],
 };
-const STATUS_OF_SERVICE: Readonly<Record<number, number>> = {
-  401: 401,
-  402: 503,
-  409: 409,
-  429: 503,
-  503: 503,
+const LOGIN = "Please log in again.";
+/** The service's refusals that mean the same to the backend's own caller. */
+const REFUSALS: Readonly<Record<number, string>> = {
+  400: "The request is not valid.",
+  401: LOGIN,
+  403: "This is not allowed.",
+  409: "The session is busy.",
+  429: "There are too many requests.",
 };
 /** More than a page sends, less than what hurts. */
 const BODY = 1_000_000;
 
-function statusOf(error: AgentCoreError): number {
+function told(error: AgentCoreError): readonly [status: number, message: string] {
+  const { kind, status = 0 } = error;
   // A caller's token that was passed on and has expired.
-  if (error.kind === "InvalidInput" && error.field === "bearerToken") return 401;
-  if (error.kind === "TooLarge" && error.delivery === "not_sent") return 413;
-  if (error.kind === "Service") return STATUS_OF_SERVICE[error.status ?? 0] ?? 502;
-  return STATUS[error.kind] ?? 502;
+  if (error.field === "bearerToken") return [401, LOGIN];
+  const refusal = REFUSALS[status];
+  if (refusal !== undefined && (kind === "Service" || kind === "Credentials")) {
+    return [status, refusal];
+  }
+  if (kind === "TooLarge" && error.delivery === "not_sent") {
+    return [413, "The request is too large."];
+  }
+  return TOLD[kind];
 }
 
 /**
- * What may be told of an error to somebody outside, such as a browser; the same in every language.
- * Message, session and request id stay inside: they are for the log. What is the backend's own or the
- * runtime's fault is a 5xx, only what its caller can change is a 4xx. What is no
+ * What may be told of an error to somebody outside, such as a browser; the same in every language. The
+ * error's own message, session and request id stay inside: they are for the log. What is no
  * {@link AgentCoreError} is an internal one.
  */
 export function publicError(error: unknown): PublicError {
   const known = error instanceof AgentCoreError ? error : new InternalError("not one of ours");
-  const { kind, code, delivery, serviceCode, field } = known;
-  const seconds = known.retryAfter === undefined ? undefined : Math.ceil(known.retryAfter / 1000);
+  const { kind, code, delivery, serviceCode, field, retryAfter } = known;
+  const [status, message] = told(known);
   const body = JSON.stringify({
-    code,
-    delivery,
-    // An agent may put whatever it likes there.
-    service_code: kind === "Service" ? serviceCode : undefined,
-    field: field?.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
-    retry_after: seconds,
+    error: {
+      code,
+      message,
+      delivery,
+      // An agent may put whatever it likes there.
+      serviceCode: kind === "Service" ? serviceCode : undefined,
+      field: field?.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      retryAfter,
+    },
   });
   const headers = {
     "content-type": "application/json",
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
-    ...(seconds !== undefined && { "retry-after": String(seconds) }),
+    ...(retryAfter !== undefined && { "retry-after": String(Math.ceil(retryAfter / 1000)) }),
   };
-  return { status: statusOf(known), headers, body };
+  return { status, headers, body, message };
 }
 
 /**

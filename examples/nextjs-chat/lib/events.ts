@@ -54,25 +54,11 @@ function textOf(data: string): string {
   }
 }
 
-const WORDS: Readonly<Record<string, string>> = {
-  INVALID_INPUT: "The request is not valid.",
-  bearer_token: "Please log in again.",
-  CONNECT: "The agent cannot be reached.",
-  TIMEOUT: "The agent took too long.",
-  SERVICE: "The agent is not available.",
-  UnauthorizedException: "Please log in again.",
-  ThrottlingException: "The agent is busy. Please try again in a moment.",
-  AGENT: "The agent failed.",
-  STREAM_INTERRUPTED: "The answer broke off.",
-  TOO_LARGE: "That is too long.",
-};
-
-/** Words for what `errorResponse` and the event `error` tell. */
+/** What `errorResponse` and the event `error` tell. */
 export function errorIn(body: string): ChatError {
   try {
-    const { code, service_code, field } = JSON.parse(body) as Record<string, string>;
-    const words = WORDS[service_code ?? ""] ?? WORDS[field ?? ""] ?? WORDS[code ?? ""];
-    return new ChatError(code ?? "INTERNAL", words ?? "The server failed.");
+    const { error } = JSON.parse(body) as { error: { code: string; message: string } };
+    return new ChatError(error.code, error.message);
   } catch {
     return new ChatError("INTERNAL", "The server failed.");
   }
