@@ -35,7 +35,7 @@ app.post("/ask", async (request, response) => {
     const options = { sessionId, signal: left.signal, stopOnClose: true };
     const stream = await agent.stream({ prompt }, options);
     for await (const text of stream.textDeltas()) await write(`data: ${JSON.stringify(text)}\n\n`);
-    response.end("event: end\ndata:\n\n");
+    response.end("event: end\ndata: {}\n\n");
   } catch (error) {
     if (left.signal.aborted) return;
     console.error(`${error}`); // it holds no secrets

@@ -128,7 +128,7 @@ test("express-sse", async () => {
     const answer = await ask("Hi");
     assert.match(answer.headers.get("content-type"), /^text\/event-stream/);
     const events = (await answer.text()).split("\n\n").filter((event) => event !== "");
-    assert.equal(events.pop(), "event: end\ndata:");
+    assert.equal(events.pop(), "event: end\ndata: {}");
     const said = events.map((event) => JSON.parse(event.replace("data: ", "")));
     assert.equal(said.join(""), "You said: Hi.");
 

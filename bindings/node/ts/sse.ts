@@ -199,7 +199,7 @@ export function wholeEvents(
       } catch (error) {
         if (isClosed() || !cutter.atBorder) throw error;
         failed = { error };
-        emit("WARN", `an answer that is passed on failed: ${error}`);
+        emit("WARN", `an answer that is passed on failed: ${String(error)}`);
         return errorEvent(error);
       }
       const whole = chunk === undefined ? cutter.rest() : cutter.push(chunk);

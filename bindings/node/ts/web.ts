@@ -102,7 +102,7 @@ export function publicError(error: unknown): PublicError {
  */
 export function errorResponse(error: unknown, init: ResponseInit = {}): Response {
   const { status, headers, body } = publicError(error);
-  emit(status < 500 ? "INFO" : "WARN", `answered with ${status}: ${error}`);
+  emit(status < 500 ? "INFO" : "WARN", `answered with ${status}: ${String(error)}`);
   return new Response(body, {
     ...init,
     status: init.status ?? status,
