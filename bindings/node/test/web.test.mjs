@@ -9,9 +9,11 @@ import {
   AgentError,
   ConnectError,
   errorResponse,
+  InvalidInputError,
   publicError,
   readJson,
 } from "agentcore-client";
+import { streamHandler } from "agentcore-client/lambda";
 import { clientOf, failure, localDataPlane } from "./support.mjs";
 
 const classes = new Map(Object.entries(all));
@@ -95,6 +97,14 @@ test("the agent's failures, and what is no error of ours", async () => {
   );
   assert.equal((await told(new Error("x"), { status: 418 })).status, 418);
   assert.equal((await told(new Error("x"), { status: undefined })).status, 500);
+});
+
+test("Lambda: the option is checked when the function starts", () => {
+  for (const margin of [-1, Number.NaN]) {
+    assert.throws(() => streamHandler(() => undefined, { margin }), InvalidInputError);
+  }
+  assert.throws(() => streamHandler(() => undefined, { margin: "1s" }), TypeError);
+  streamHandler(() => undefined, { margin: 0 });
 });
 
 test("the log is told what the browser is not", () => {
