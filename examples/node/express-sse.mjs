@@ -11,7 +11,7 @@
 // breaks. When the browser leaves, the connection to the agent is closed at once, and `stopOnClose`
 // stops the agent's session, too.
 import { once } from "node:events";
-import { AgentCoreClient, AgentCoreError, SessionId } from "agentcore-client";
+import { AgentCoreClient, InvalidInputError, publicError, SessionId } from "agentcore-client";
 import express from "express";
 
 const agent = new AgentCoreClient({ timeouts: { total: 300_000 } });
@@ -19,10 +19,6 @@ const app = express();
 app.use(express.json());
 
 app.post("/ask", async (request, response) => {
-  const { conversation, prompt } = request.body;
-  // What your authentication says, never the browser.
-  const user = request.get("x-user");
-  const sessionId = SessionId.derive(process.env.SESSION_SECRET, user, conversation);
   const left = new AbortController();
   response.once("close", () => left.abort());
   const write = async (text) => {
@@ -31,17 +27,29 @@ app.post("/ask", async (request, response) => {
   };
   response.set({ "content-type": "text/event-stream", "cache-control": "no-cache, no-transform" });
   try {
+    const conversation = textIn(request.body, "conversation");
+    const prompt = textIn(request.body, "prompt");
+    // What your authentication says, never the browser.
+    const user = request.get("x-user");
+    const sessionId = SessionId.derive(process.env.SESSION_SECRET, user, conversation);
     const options = { sessionId, signal: left.signal, stopOnClose: true };
     const stream = await agent.stream({ prompt }, options);
     for await (const text of stream.textDeltas()) await write(`data: ${JSON.stringify(text)}\n\n`);
-    response.end("event: end\ndata:\n\n");
+    response.end("event: end\ndata: {}\n\n");
   } catch (error) {
     if (left.signal.aborted) return;
-    if (!(error instanceof AgentCoreError)) throw error;
-    const told = { kind: error.kind, delivery: error.delivery };
-    response.end(`event: error\ndata: ${JSON.stringify(told)}\n\n`);
+    console.error(`${error}`); // it holds no secrets
+    const { status, headers, body } = publicError(error);
+    if (response.headersSent) response.end(`event: error\ndata: ${body}\n\n`);
+    else response.writeHead(status, headers).end(body);
   }
 });
+
+function textIn(body, field) {
+  const text = body?.[field];
+  if (typeof text === "string" && text !== "") return text;
+  throw new InvalidInputError(`${field}: absent; must be text`, { delivery: "not_sent", field });
+}
 
 const server = app.listen(Number(process.env.PORT ?? 3000), "127.0.0.1", () =>
   console.log(`http://127.0.0.1:${server.address().port}`),

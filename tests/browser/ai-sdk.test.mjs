@@ -80,7 +80,7 @@ test("heartbeats are skipped", async () => {
     await client.stream({ mode: "stream", tokens: 2, delay_ms: 100 }),
     { heartbeat: 20 },
   ).text();
-  assert.match(raw, /\n\n:\n\n/);
+  assert.match(raw, /\n\n: heartbeat\n\n/);
   assert.match(raw, /data: \[DONE\]\n\n$/);
   const { message, errors } = await chat(new Response(raw));
   assert.equal(text(message), "token0 token1 ");
@@ -155,6 +155,26 @@ test("events become parts of one's own", async () => {
   );
   assert.deepEqual(thrown.errors, ["The server failed."]);
   assert.equal(broken.closed, true);
+});
+
+test("a part that is no JSON is an error, and leaves no connection open", async () => {
+  const data = {};
+  data.itself = data;
+  const stream = await client.stream({ mode: "stream", tokens: 3 });
+  const toPart = () => ({ type: "data-tool", data });
+  const { errors } = await chat(toUIMessageStreamResponse(stream, { toPart }));
+  assert.deepEqual(errors, ["The server failed."]);
+  assert.equal(stream.closed, true);
+});
+
+test("an onError that throws leaves no connection open", async () => {
+  const fails = () => {
+    throw new Error("a secret");
+  };
+  const stream = await client.stream({ mode: "stream", tokens: 3 });
+  const response = toUIMessageStreamResponse(stream, { toPart: fails, onError: fails });
+  await assert.rejects(response.text());
+  assert.equal(stream.closed, true);
 });
 
 test("its parts go into a stream of the AI SDK's", async () => {

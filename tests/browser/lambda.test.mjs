@@ -155,7 +155,7 @@ const eventOf = (text) => ({
 
 const example = await lambda("index.handler");
 const more = await lambda("more.handler");
-const without = (text) => text.replaceAll(":\n\n", "");
+const without = (text) => text.replaceAll(": heartbeat\n\n", "");
 
 test("a prompt, its answer and its session", async () => {
   for (const said of ["You said: Hi.", "You said: Hi. You said earlier: Hi."]) {
@@ -218,8 +218,8 @@ test("the head comes at once, then heartbeats, and an end before the function's 
   const answer = await more.call({ mode: "silent" }, { timeoutMs: 1_800 });
   assert.equal(answer.head.statusCode, 200);
   const text = await answer.ended;
-  assert.match(text, /^(:\n\n)+event: error\ndata: .*"TIMEOUT".*\n\n$/);
-  assert.ok(text.split(":\n\n").length > 3, text);
+  assert.match(text, /^(: heartbeat\n\n)+event: error\ndata: .*"TIMEOUT".*\n\n$/);
+  assert.ok(text.split(": heartbeat\n\n").length > 3, text);
 });
 
 test("tokens come one after another", async () => {

@@ -76,6 +76,32 @@ test("bad input is refused by name, and invokes nothing", async () => {
   assert.equal(await lastSeq(plane), since);
 });
 
+test("a page of another site can ask, log in and begin nothing", async () => {
+  const since = await lastSeq(plane);
+  const ask = (path, method, site) =>
+    fetch(byRole.url + path, {
+      method,
+      // What a form may send without being allowed to.
+      headers: { "content-type": "text/plain", "sec-fetch-site": site },
+      ...(method === "POST" && { body: '{"prompt":"Hi","username":"ada","password":"right"}' }),
+    });
+  for (const site of ["cross-site", "same-site"]) {
+    for (const [path, method] of [
+      ["/api/chat", "POST"],
+      ["/api/ai-sdk", "POST"],
+      ["/api/login", "POST"],
+      ["/api/login", "DELETE"],
+      ["/api/session", "POST"],
+    ]) {
+      const response = await ask(path, method, site);
+      assert.equal(response.headers.get("set-cookie"), null, path);
+      assert.deepEqual(await refusal(response), [400, "INVALID_INPUT"]);
+    }
+  }
+  assert.equal(await lastSeq(plane), since);
+  assert.equal((await ask("/api/session", "POST", "same-origin")).status, 204);
+});
+
 test("a cookie that is not ours begins a session of its own", async () => {
   const first = await post(byRole, "/api/chat", { prompt: "Hi" });
   await first.text();

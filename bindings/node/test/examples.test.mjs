@@ -117,8 +117,9 @@ test("express-sse", async () => {
   const child = start(["express-sse.mjs"], { ...withKeys, PORT: "0" });
   try {
     while (!child.said.includes("\n")) await new Promise((wake) => setTimeout(wake, 10));
+    const url = child.said.trim();
     const ask = (prompt, options) =>
-      fetch(`${child.said.trim()}/ask`, {
+      fetch(`${url}/ask`, {
         method: "POST",
         headers: { "x-user": "ada" },
         body: JSON.stringify({ conversation: "1", prompt }),
@@ -127,9 +128,27 @@ test("express-sse", async () => {
     const answer = await ask("Hi");
     assert.match(answer.headers.get("content-type"), /^text\/event-stream/);
     const events = (await answer.text()).split("\n\n").filter((event) => event !== "");
-    assert.equal(events.pop(), "event: end\ndata:");
+    assert.equal(events.pop(), "event: end\ndata: {}");
     const said = events.map((event) => JSON.parse(event.replace("data: ", "")));
     assert.equal(said.join(""), "You said: Hi.");
+
+    const posts = await plane.countPosts();
+    const bad = await ask();
+    assert.equal(bad.status, 400);
+    assert.deepEqual((await bad.json()).error, {
+      code: "INVALID_INPUT",
+      message: "The request is not valid.",
+      delivery: "not_sent",
+      field: "prompt",
+    });
+    assert.equal(await plane.countPosts(), posts);
+    await plane.addFault({ status: 403, code: "AccessDeniedException", message: "arn:secret" });
+    const refused = await ask("Hi");
+    assert.equal(refused.status, 403);
+    assert.doesNotMatch(await refused.text(), /arn/);
+    await plane.addFault({ resetAfterBytes: 14 });
+    const broken = await (await ask("Hi")).text();
+    assert.match(broken, /\n\nevent: error\ndata: {"error":{"code":"STREAM_INTERRUPTED",/);
 
     const since = (await plane.journal()).at(-1).seq;
     await plane.addFault({ stallAfterBytes: 5 });

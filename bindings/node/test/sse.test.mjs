@@ -1,5 +1,6 @@
 // Answers on their way to a browser: whole events, heartbeats between them, the reason of a bad end.
 import assert from "node:assert/strict";
+import { subscribe } from "node:diagnostics_channel";
 import { test } from "node:test";
 import { InvalidInputError, internals } from "agentcore-client";
 import { clientOf, failure, localDataPlane, pause, scriptedAgent } from "./support.mjs";
@@ -7,6 +8,7 @@ import { clientOf, failure, localDataPlane, pause, scriptedAgent } from "./suppo
 const { EventCutter, withHeartbeat } = internals;
 const plane = await localDataPlane();
 const client = clientOf(plane);
+const BEAT = ": heartbeat\n\n";
 const text = (chunk) => Buffer.from(chunk).toString();
 const EVENTS = {
   "two events": "data: a\n\ndata: b\n\n",
@@ -55,8 +57,8 @@ test("a byte order mark does not end up behind a comment", () => {
 test("a read that a heartbeat overtook loses nothing", async () => {
   let give;
   const next = withHeartbeat(() => new Promise((resolve) => (give = resolve)), 5);
-  assert.equal(text(await next()), ":\n\n");
-  assert.equal(text(await next()), ":\n\n");
+  assert.equal(text(await next()), BEAT);
+  assert.equal(text(await next()), BEAT);
   // It arrives while nobody asks.
   give(Buffer.from("one"));
   await pause(10);
@@ -74,7 +76,7 @@ test("no heartbeat inside of an event", async () => {
   const first = next();
   assert.equal(await Promise.race([first, pause(30)]), undefined);
   inside = false;
-  assert.equal(text(await first), ":\n\n");
+  assert.equal(text(await first), BEAT);
   give(undefined);
   assert.equal(await next(), undefined);
 });
@@ -100,16 +102,16 @@ test("heartbeats while the agent is silent, around events and never within", asy
   const stream = await agent.stream("hi");
   const reader = stream.toResponse({}, { heartbeat: 5 }).body.getReader();
   const read = async () => text((await reader.read()).value);
-  assert.equal(await read(), ":\n\n");
+  assert.equal(await read(), BEAT);
   send("data: on");
-  for (let beats = 0; beats < 3; beats++) assert.equal(await read(), ":\n\n");
+  for (let beats = 0; beats < 3; beats++) assert.equal(await read(), BEAT);
   send("e\n\n");
   let got = await read();
-  while (got === ":\n\n") got = await read();
+  while (got === BEAT) got = await read();
   assert.equal(got, "data: one\n\n");
   end();
   do got = await reader.read();
-  while (!got.done && text(got.value) === ":\n\n");
+  while (!got.done && text(got.value) === BEAT);
   assert.ok(got.done);
 });
 
@@ -164,6 +166,8 @@ test("nothing of the agent's head is passed on but the kind of its content", asy
 
 test("a stream that breaks says so in a last event, and then breaks, too", async () => {
   await plane.addFault({ resetAfterBytes: 25 });
+  const lines = [];
+  subscribe("agentcore-client:log", (line) => lines.push(line.message));
   const response = (await client.stream({ mode: "stream", tokens: 5 })).toResponse();
   const reader = response.body.getReader();
   let got = "";
@@ -177,6 +181,7 @@ test("a stream that breaks says so in a last event, and then breaks, too", async
     })(),
   );
   assert.equal(error.code, "STREAM_INTERRUPTED");
+  assert.ok(lines.includes(`an answer that is passed on failed: ${error}`));
   const events = got.split("\n\n");
   // The event that was cut in half is left out.
   assert.equal(events[0], 'data: "token0 "');

@@ -1,5 +1,6 @@
 // What a browser is told of an error, and how a request's body is read.
 import assert from "node:assert/strict";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import * as all from "agentcore-client";
@@ -8,9 +9,11 @@ import {
   AgentError,
   ConnectError,
   errorResponse,
+  InvalidInputError,
   publicError,
   readJson,
 } from "agentcore-client";
+import { streamHandler } from "agentcore-client/lambda";
 import { clientOf, failure, localDataPlane } from "./support.mjs";
 
 const classes = new Map(Object.entries(all));
@@ -93,6 +96,26 @@ test("the agent's failures, and what is no error of ours", async () => {
     { code: "INTERNAL", status: 500, delivery: "unknown" },
   );
   assert.equal((await told(new Error("x"), { status: 418 })).status, 418);
+  assert.equal((await told(new Error("x"), { status: undefined })).status, 500);
+});
+
+test("Lambda: the option is checked when the function starts", () => {
+  for (const margin of [-1, Number.NaN]) {
+    assert.throws(() => streamHandler(() => undefined, { margin }), InvalidInputError);
+  }
+  assert.throws(() => streamHandler(() => undefined, { margin: "1s" }), TypeError);
+  streamHandler(() => undefined, { margin: 0 });
+});
+
+test("the log is told what the browser is not", () => {
+  const lines = [];
+  const listen = (line) => lines.push(line);
+  subscribe("agentcore-client:log", listen);
+  errorResponse(new ConnectError("no connection to 127.0.0.1"));
+  unsubscribe("agentcore-client:log", listen);
+  assert.deepEqual(lines, [
+    { level: "WARN", message: "answered with 503: ConnectError: no connection to 127.0.0.1" },
+  ]);
 });
 
 test("a body is read as JSON, up to a limit", async () => {

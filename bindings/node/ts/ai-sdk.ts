@@ -89,7 +89,7 @@ export function toUIMessageStreamResponse(
     ...passingOn(EVENT_STREAM),
     "x-vercel-ai-ui-message-stream": "v1",
   });
-  const next = parts(stream, { messageId, toPart, onError });
+  const next = parts(stream, { messageId, toPart: toPart && writable(toPart), onError });
   const encoder = new TextEncoder();
   let done = false;
   const bytes: Next<Uint8Array> = async () => {
@@ -100,6 +100,15 @@ export function toUIMessageStreamResponse(
   };
   const body = readable(withHeartbeat(bytes, every), () => stream.close());
   return new Response(body, { ...init, headers });
+}
+
+/** What can't be written as JSON fails here, where a failure still becomes an `error` part. */
+function writable(toPart: NonNullable<UIMessageStreamOptions["toPart"]>): typeof toPart {
+  return (event) => {
+    const part = toPart(event);
+    if (typeof part === "object") JSON.stringify(part);
+    return part;
+  };
 }
 
 function parts(stream: AgentStream, options: UIMessageStreamOptions): Next<UIMessagePart> {
@@ -133,10 +142,11 @@ function parts(stream: AgentStream, options: UIMessageStreamOptions): Next<UIMes
         if (event.done === true) end({ type: "finish" });
         else take(toPart === undefined ? event.value.text : toPart(event.value));
       } catch (error) {
-        if (stream.end === "closed") end({ type: "abort" });
-        else end({ type: "error", errorText: onError?.(error) ?? publicError(error).message });
-        // What `toPart` throws leaves a stream that nobody reads.
+        const wasClosed = stream.end === "closed";
+        // What `toPart` throws leaves a stream that nobody reads; `onError` may throw, too.
         await stream.close();
+        if (wasClosed) end({ type: "abort" });
+        else end({ type: "error", errorText: onError?.(error) ?? publicError(error).message });
       }
     }
     return ready.shift();

@@ -25,7 +25,7 @@ import {
   internals,
 } from "./index.js";
 
-const { heartbeatOf, isEventStream } = internals;
+const { check, heartbeatOf, isEventStream } = internals;
 
 /** A function URL's event, payload format 2.0, as far as it is looked at. */
 export interface FunctionUrlEvent {
@@ -111,7 +111,7 @@ export function streamHandler<
   options: StreamHandlerOptions = {},
 ): LambdaHandler<Event, Context> {
   const heartbeat = heartbeatOf(options.heartbeat);
-  const { margin = MARGIN } = options;
+  const margin = check.milliseconds("margin", options.margin ?? MARGIN);
   const handler: LambdaHandler<Event, Context> = async (event, responseStream, context) => {
     const left = new AbortController();
     responseStream.once("close", () => left.abort());

@@ -5,13 +5,14 @@
  */
 import { milliseconds } from "./check.js";
 import { refused } from "./errors.js";
+import { emit } from "./log.js";
 import type { Next } from "./readable.js";
 import { publicError } from "./web.js";
 
 /** How a stream of server-sent events is passed on. */
 export interface HeartbeatOptions {
   /**
-   * Milliseconds of silence after which a comment (`:` and a blank line) is sent, and again after as
+   * Milliseconds of silence after which a comment (`: heartbeat`) is sent, and again after as
    * many. Proxies cut connections that are quiet for long, often after 30 or 60 seconds; 15,000 keeps
    * most of them. Readers of server-sent events skip comments. Default: none are sent. An answer that
    * is no stream of events never gets one.
@@ -20,8 +21,8 @@ export interface HeartbeatOptions {
 }
 
 export const EVENT_STREAM = "text/event-stream; charset=utf-8";
-/** What the heart beats: a comment, and the blank line that some proxies wait for. */
-const BEAT = new TextEncoder().encode(":\n\n");
+/** The same in every language: a comment, and the blank line that some proxies wait for. */
+const BEAT = new TextEncoder().encode(": heartbeat\n\n");
 /** A longer event is handed over in pieces, and nothing of ours before its end. */
 const HELD_AT_MOST = 65_536;
 /** From the last event to the break. Whoever misses the event still sees the break. */
@@ -198,6 +199,7 @@ export function wholeEvents(
       } catch (error) {
         if (isClosed() || !cutter.atBorder) throw error;
         failed = { error };
+        emit("WARN", `an answer that is passed on failed: ${String(error)}`);
         return errorEvent(error);
       }
       const whole = chunk === undefined ? cutter.rest() : cutter.push(chunk);

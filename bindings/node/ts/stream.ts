@@ -302,6 +302,8 @@ export class AgentStream extends Head implements AsyncIterable<AgentEvent> {
     if (stop !== undefined) {
       // Nobody calls `close` then, so nobody waits for the stop either.
       source.onHungUp = () => void this.close();
+      // The signal may have aborted while the answer's head was on its way here.
+      if (source.isOver) source.onHungUp();
     }
   }
 

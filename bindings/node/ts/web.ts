@@ -10,6 +10,7 @@ import {
   InvalidInputError,
   TooLargeError,
 } from "./errors.js";
+import { emit } from "./log.js";
 
 /** The part of an error that is meant for whoever called the backend; see {@link publicError}. */
 export interface PublicError {
@@ -95,13 +96,18 @@ export function publicError(error: unknown): PublicError {
 }
 
 /**
- * {@link publicError} as a `Response`.
+ * {@link publicError} as a `Response`. The log is told in full.
  *
  * @param init - Another status, or more headers; they win over those set here.
  */
 export function errorResponse(error: unknown, init: ResponseInit = {}): Response {
   const { status, headers, body } = publicError(error);
-  return new Response(body, { status, ...init, headers: withDefaults(init.headers, headers) });
+  emit(status < 500 ? "INFO" : "WARN", `answered with ${status}: ${String(error)}`);
+  return new Response(body, {
+    ...init,
+    status: init.status ?? status,
+    headers: withDefaults(init.headers, headers),
+  });
 }
 
 /** The headers that were given, and those that were not. */

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from starlette.background import BackgroundTask
     from starlette.requests import Request
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
     from ._async_stream import AsyncAgentStream, StreamRequest
 
@@ -140,16 +140,19 @@ class _Out:
         self.started = False
 
     async def _write(self, body: bytes, more: bool = True) -> None:
-        message = {"type": "http.response.body", "body": body, "more_body": more}
+        await self._to_server({"type": "http.response.body", "body": body, "more_body": more})
+        self._since = get_running_loop().time()
+
+    async def _to_server(self, message: Message) -> None:
         try:
             await self._send(message)
         except OSError as error:
             raise _Gone from error
-        self._since = get_running_loop().time()
 
     async def _head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        message = {"type": "http.response.start", "status": status, "headers": headers}
         async with self._lock:
-            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            await self._to_server(message)
 
     async def start(self) -> None:
         # Whoever sets this has the lock next: nothing is awaited in between.
@@ -171,7 +174,8 @@ class _Out:
         if self.started:
             await self.finish(frame_error(error))
             return
-        self.started = True
+        # A heartbeat that is due while the head goes out must not get into the JSON.
+        self.started = self._over = True
         status, headers, body = refusal(error)
         headers["content-length"] = str(len(body))
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

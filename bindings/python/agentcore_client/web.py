@@ -248,6 +248,11 @@ class EventStream:
         if self._pump is not None:
             self._pump.close()
 
+    def __del__(self) -> None:
+        # A server that forgets to close it must not leave its thread waiting for ever.
+        if getattr(self, "_pump", None) is not None:
+            self.close()
+
     def __enter__(self) -> EventStream:
         return self
 

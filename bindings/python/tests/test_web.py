@@ -1,5 +1,7 @@
 """Answers passed on to a browser, through servers as people run them."""
 
+import asyncio
+import gc
 import json
 import math
 import threading
@@ -387,6 +389,72 @@ def test_closing_ends_a_read_that_waits(client, local_data_plane):
         assert not reader.is_alive() and read == []
         disconnects(local_data_plane)
     wait_until(lambda: not [t for t in threading.enumerate() if t.name == "agentcore-sse"])
+
+
+def test_one_that_nobody_closes_leaves_neither_thread_nor_connection(client, local_data_plane):
+    local_data_plane.clear_journal()
+    endless = client.stream({"mode": "stream", "tokens": 100_000, "delay_ms": 1})
+    events = EventStream(endless, heartbeat=60)
+    next(events)
+    del endless, events
+    gc.collect()
+    disconnects(local_data_plane)
+    wait_until(lambda: not [t for t in threading.enumerate() if t.name == "agentcore-sse"])
+
+
+class SlowHead:
+    """A server that takes its time with an answer's head."""
+
+    def __init__(self):
+        self.sent = []
+        self.leaves = asyncio.Event()
+
+    async def receive(self):
+        await self.leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message):
+        if message["type"] == "http.response.start":
+            await asyncio.sleep(0.2)
+        self.sent.append(message)
+
+
+class Refused:
+    async def __aenter__(self):
+        raise InvalidInputError("secret", delivery="not_sent", field="prompt")
+
+    async def __aexit__(self, *_):
+        raise AssertionError
+
+
+def test_no_heartbeat_gets_into_the_json_of_an_error():
+    from agentcore_client.starlette import EventStreamResponse
+
+    async def answer():
+        response = EventStreamResponse(Refused())
+        # Sooner than anybody may ask for, so that it is due while the head goes out.
+        response._heartbeat = 0.05
+        server = SlowHead()
+        await response({"type": "http"}, server.receive, server.send)
+        return server.sent
+
+    head, *rest = asyncio.run(answer())
+    body = b"".join(message["body"] for message in rest)
+    assert head["status"] == 400 and json.loads(body)["error"]["field"] == "prompt"
+    assert dict(head["headers"])[b"content-length"] == str(len(body)).encode()
+
+
+def test_a_browser_that_left_before_the_head_is_no_error():
+    from agentcore_client.starlette import EventStreamResponse
+
+    async def send(_):
+        raise ConnectionResetError
+
+    async def answer():
+        response = EventStreamResponse(Refused())
+        await response({"type": "http"}, SlowHead().receive, send)
+
+    asyncio.run(answer())
 
 
 # -- many -----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { AgentCoreClient, type AgentStream, InvalidInputError, readJson } from "agentcore-client";
 import { tokenOfUser, usersLogIn } from "./login";
+import { refuseOtherSites } from "./origin";
 import { sessionOf } from "./session";
 
 const PROMPT_BYTES = 32_000;
@@ -33,6 +34,7 @@ export async function ask(prompt: string, signal: AbortSignal): Promise<AgentStr
 
 /** The prompt in a request's body, or an error that says what is wrong. */
 export async function promptOf(request: Request): Promise<string> {
+  refuseOtherSites(request);
   const body = await readJson<{ prompt?: unknown } | null>(request, { limit: PROMPT_BYTES });
   const prompt = body?.prompt;
   if (typeof prompt !== "string" || prompt.trim() === "") {

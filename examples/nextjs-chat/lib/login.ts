@@ -3,6 +3,7 @@
 // allowed clients). Without COGNITO_CLIENT_ID nobody logs in, and calls are signed by this server's role.
 import { InvalidInputError, readJson } from "agentcore-client";
 import { cookies } from "next/headers";
+import { refuseOtherSites } from "./origin";
 import { COOKIE_OPTIONS } from "./session";
 
 const COOKIE = "__Host-token";
@@ -33,6 +34,7 @@ export async function isLoggedIn(): Promise<boolean> {
  * Cognito's own login page it would be an authorization code, which is exchanged in the same way.
  */
 export async function logIn(request: Request): Promise<void> {
+  refuseOtherSites(request);
   const body = await readJson<{ username?: unknown; password?: unknown } | null>(request, {
     limit: 4_000,
   });
@@ -79,7 +81,8 @@ function unauthorized(why: string): InvalidInputError {
   });
 }
 
-export async function logOut(): Promise<void> {
+export async function logOut(request: Request): Promise<void> {
+  refuseOtherSites(request);
   (await cookies()).set(COOKIE, "", { ...COOKIE_OPTIONS, maxAge: 0 });
 }
 

@@ -13,8 +13,12 @@ export async function POST(request: Request) {
   }
 }
 
-export async function DELETE() {
-  await logOut();
-  await renewSession();
-  return new Response(null, { status: 204 });
+export async function DELETE(request: Request) {
+  try {
+    await logOut(request);
+    await renewSession();
+    return new Response(null, { status: 204 });
+  } catch (error) {
+    return errorResponse(error);
+  }
 }
