@@ -142,7 +142,7 @@ describe("by itself", () => {
     ...more,
   });
   // Nothing waits for the socket that is not there.
-  const context = { getRemainingTimeInMillis: () => 100 };
+  const context = { getRemainingTimeInMillis: () => 2000 };
 
   test("options are checked by name", () => {
     for (const [field, options] of Object.entries({

@@ -95,7 +95,10 @@ export interface RelayOptions {
    * How long the relay may be silent; a client that has left is noticed this soon. Default 5,000.
    */
   heartbeat?: number | undefined;
-  /** How long before the function's time is up an answer is cut, to end it properly. Default 5,000. */
+  /**
+   * How long before the function's time is up an answer is cut, to end it properly. Default 5,000, and
+   * at most half of the time that there is.
+   */
   margin?: number | undefined;
   /**
    * Whether a second, asynchronous invocation of the function relays the answer, since API Gateway

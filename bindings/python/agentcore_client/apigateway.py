@@ -81,15 +81,15 @@ class WebSocketRelay:
         payload: Makes the agent's payload of a message: `payload(body, message)`. Default:
             `{"prompt": …}`.
         claim: Says whether a second-stage event comes for the first time, by its number:
-            `claim(nonce)`, `True` once for all copies of the function. Without it a rare duplicate
-            is possible.
+            `claim(nonce)`, `True` once for all copies of the function, else `False`. Without it a
+            rare duplicate is possible. No hook is a coroutine function.
         format: `"json"` for frames, or `"text"` for the agent's text alone.
         end_marker: What `"text"` ends with when the answer is complete.
         forward_events: Whether events without text are passed on, too, such as those of tools.
         heartbeat: How long the relay may be silent, in seconds; a client that has left is noticed
             this soon. Default: 5.
         margin: How long before the function's time is up an answer is cut, to end it properly, in
-            seconds. Default: 5.
+            seconds. Default: 5, and at most half of the time that there is.
         second_stage: Whether a second, asynchronous invocation of the function relays the answer,
             since API Gateway waits no longer than 29 seconds: `"auto"` (in Lambda), `"always"` or
             `"never"`.

@@ -336,7 +336,7 @@ class Context:
     """Lambda's, with little time left: nothing waits for the socket that is not there."""
 
     def get_remaining_time_in_millis(self) -> int:
-        return 100
+        return 2000
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")

@@ -128,6 +128,19 @@ impl LambdaContext {
     }
 }
 
+/// How long stage one may take: API Gateway waits for 29 s.
+const STAGE_ONE: Duration = Duration::from_secs(28);
+
+/// Hooks are the application's, and may wait for ever.
+async fn in_time<T>(
+    by: Option<Instant>,
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let Some(by) = by else { return work.await };
+    let late = || Refusal::with(504, "timeout", "the relay took too long");
+    tokio::time::timeout_at(by.into(), work).await.unwrap_or_else(|_| Err(late()))
+}
+
 /// The function behind a WebSocket API. Cheap to clone; made once, when the function starts.
 #[derive(Clone)]
 pub struct WebSocketRelay(Arc<Relay>);
@@ -313,11 +326,17 @@ impl Relay {
             let id = wishes.id.clone().unwrap_or_else(|| id.clone());
             self.task(event, body, &wishes, connection.clone(), id).await.map(Some)
         };
-        let done = match answered.await {
+        let (mut by, _) = self.times(context);
+        if self.in_two_stages() {
+            // Later, the gateway has told the client that nobody answers, who may ask again.
+            let listens = Instant::now() + STAGE_ONE;
+            by = Some(by.map_or(listens, |by| by.min(listens)));
+        }
+        let done = match in_time(by, answered).await {
             Ok(None) => return Ok(ProxyResponse::status(200)),
             Ok(Some(task)) if self.in_two_stages() => {
                 let arn = context.function_arn.as_deref();
-                self.stages.start(&self.aws, arn, &task, self.times(context).1).await
+                self.stages.start(&self.aws, arn, &task, by).await
             }
             Ok(Some(task)) => {
                 self.relay(task, context).await;
@@ -403,7 +422,7 @@ impl Relay {
         }
         let is_first = match &self.options.hooks.claim {
             _ if !self.stages.is_first(&delivered.nonce) => Ok(false),
-            Some(claim) => claim(delivered.nonce).await,
+            Some(claim) => in_time(self.times(context).0, claim(delivered.nonce)).await,
             None => Ok(true),
         };
         match is_first {

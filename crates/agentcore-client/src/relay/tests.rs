@@ -622,6 +622,33 @@ async fn a_second_stage_that_cannot_begin_is_told() {
     assert_eq!(double.asked(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_never_answers_is_given_up_while_somebody_listens() {
+    let double = double();
+    let never = || std::future::pending::<Result<bool, Refusal>>();
+    let payload = move |_| async move { never().await.map(|_| json!({}).into()) };
+    let relay = double
+        .builder_in(&[("AWS_LAMBDA_FUNCTION_NAME", "relay")])
+        .payload(payload)
+        .claim(move |_| never())
+        .build()
+        .unwrap();
+    let begun = tokio::time::Instant::now();
+    let context = || LambdaContext::default().remaining(Duration::from_secs(900));
+    let response = relay.handle(message(json!({"prompt": "Hi"})), context()).await;
+    assert_eq!(response.status_code(), 504);
+    // By then the gateway has told the client that nobody answers.
+    assert!(begun.elapsed() < Duration::from_secs(29));
+    let event = relay.event_at(SystemTime::now());
+    assert_eq!(relay.handle(event, context()).await.status_code(), 504);
+    assert!(begun.elapsed() < Duration::from_secs(900 + 29));
+    for frame in double.frames() {
+        assert_eq!((&frame["code"], &frame["delivery"]), (&json!("timeout"), &json!("not_sent")));
+    }
+    assert_eq!(double.types(), ["error", "error"]);
+    assert!(double.asked() == 0 && double.0.events.lock().unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn bad_input_asks_nothing_and_says_what_is_wrong() {
     let double = double();
