@@ -28,13 +28,17 @@ const MIB = 1024 * 1024;
 const packages = JSON.parse(readFileSync(join(out, "packages.json"), "utf8"));
 const names = packages.map(({ name }) => name);
 for (const { name, filename } of packages) {
-  const { dependencies, peerDependencies, optionalDependencies } = JSON.parse(
+  const made = JSON.parse(
     execFileSync("tar", ["-xzOf", filename, "package/package.json"], {
       cwd: out,
       encoding: "utf8",
     }),
   );
-  assert.equal(dependencies ?? peerDependencies, undefined, `${name} depends on others`);
+  const { dependencies, peerDependencies, peerDependenciesMeta, optionalDependencies } = made;
+  assert.equal(dependencies, undefined, `${name} depends on others`);
+  // Nothing that npm would install by itself.
+  for (const peer of Object.keys(peerDependencies ?? {}))
+    assert.equal(peerDependenciesMeta?.[peer]?.optional, true, `${name} needs ${peer}`);
   // Of our own, and made beside it.
   for (const other of Object.keys(optionalDependencies ?? {}))
     assert.ok(names.includes(other), other);
