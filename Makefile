@@ -110,6 +110,7 @@ browser-test: addon python-build browser-env nextjs-build ## the tests with a re
 # The Next.js example as its users build it: half a minute and more, so only when it has changed.
 .PHONY: nextjs-build
 nextjs-build: addon
+	@mkdir -p target
 	node $(BROWSER)/build-nextjs.mjs >target/nextjs-build.log 2>&1 || { cat target/nextjs-build.log; exit 1; }
 
 .PHONY: nextjs-chat
