@@ -236,21 +236,30 @@ mod tests {
         server.join().unwrap();
     }
 
-    #[test]
-    fn a_stream_goes_on_in_another_loop() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = client(&listener);
+    /// A server that streams this many events, each when it is told to.
+    fn says_when_told(
+        listener: TcpListener,
+        events: usize,
+    ) -> (mpsc::Sender<()>, thread::JoinHandle<()>) {
         let (go_on, told) = mpsc::channel::<()>();
         let server = thread::spawn(move || {
             let (mut peer, _) = listener.accept().unwrap();
             read_request(&mut peer);
             let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close";
             peer.write_all(format!("{head}\r\n\r\n").as_bytes()).unwrap();
-            for number in 0..40 {
+            for number in 0..events {
                 told.recv().unwrap();
                 peer.write_all(format!("data: {number}\n\n").as_bytes()).unwrap();
             }
         });
+        (go_on, server)
+    }
+
+    #[test]
+    fn a_stream_goes_on_in_another_loop() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = client(&listener);
+        let (go_on, server) = says_when_told(listener, 40);
         let mut loops = [Loop::new(), Loop::new()];
         let feed = loops[0].open(&client);
         for number in 0..40 {
@@ -272,17 +281,7 @@ mod tests {
     fn a_stream_goes_on_in_a_run_time() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = client(&listener);
-        let (go_on, told) = mpsc::channel::<()>();
-        let server = thread::spawn(move || {
-            let (mut peer, _) = listener.accept().unwrap();
-            read_request(&mut peer);
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close";
-            peer.write_all(format!("{head}\r\n\r\n").as_bytes()).unwrap();
-            for number in 0..3 {
-                told.recv().unwrap();
-                peer.write_all(format!("data: {number}\n\n").as_bytes()).unwrap();
-            }
-        });
+        let (go_on, server) = says_when_told(listener, 3);
         let mut here = Loop::new();
         let feed = here.open(&client);
         let reading = feed.begin_read().unwrap();
