@@ -77,8 +77,8 @@ test("an answer becomes a message that grows", async () => {
 
 test("heartbeats are skipped", async () => {
   const raw = await toUIMessageStreamResponse(
-    await client.stream({ mode: "stream", tokens: 2, delay_ms: 100 }),
-    { heartbeat: 20 },
+    await client.stream({ mode: "stream", tokens: 2, delay_ms: 1_500 }),
+    { heartbeat: 1_000 },
   ).text();
   assert.match(raw, /\n\n: heartbeat\n\n/);
   assert.match(raw, /data: \[DONE\]\n\n$/);
@@ -124,10 +124,18 @@ test("what was closed on this side is aborted", async () => {
   assert.deepEqual(errors, []);
 });
 
+test("what is refused leaves nothing open", async () => {
+  for (const options of [{ heartbeat: 999 }, { heartbeat: "1s" }, { status: 204 }]) {
+    const stream = await client.stream({ mode: "silent" });
+    assert.throws(() => toUIMessageStreamResponse(stream, options));
+    assert.equal(stream.end, "closed");
+  }
+});
+
 test("a page that leaves closes the connection", async () => {
   const since = await lastSeq(plane);
   const response = toUIMessageStreamResponse(await client.stream({ mode: "silent" }), {
-    heartbeat: 10,
+    heartbeat: 1_000,
   });
   const reader = response.body.getReader();
   await reader.read();

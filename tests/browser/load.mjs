@@ -15,10 +15,12 @@ export async function* tokensOf(url, prompt, options = {}) {
     pending = events.pop();
     for (const event of events) {
       if (event.startsWith("event: error")) throw new Error(event);
+      if (event.startsWith("event: end")) return;
       const data = /^data: ?(.*)$/m.exec(event)?.[1];
       if (data !== undefined) yield JSON.parse(data);
     }
   }
+  throw new Error("an answer without an end");
 }
 
 /** What `count` came to: that each number came once and in order, or an error. */

@@ -94,8 +94,7 @@ for (const path of ["/", "/ai-sdk"]) {
     await picture(page, `${name}-error`);
     await plane.addFault({ truncateAfterBytes: 30 });
     await send(page, "count 20 5");
-    // The reason, or, should the page be late, that the connection broke.
-    await alert.getByText(/broke/).waitFor();
+    await alert.getByText("The answer broke off.").waitFor();
     await plane.addFault({
       status: 429,
       code: "ThrottlingException",

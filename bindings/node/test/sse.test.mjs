@@ -1,58 +1,16 @@
-// Answers on their way to a browser: whole events, heartbeats between them, the reason of a bad end.
+// Answers on their way to a browser: events, heartbeats between them, an end that tells its kind.
 import assert from "node:assert/strict";
-import { subscribe } from "node:diagnostics_channel";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { test } from "node:test";
-import { InvalidInputError, internals } from "agentcore-client";
+import { AgentCoreClient, InvalidInputError, internals } from "agentcore-client";
 import { clientOf, failure, localDataPlane, pause, scriptedAgent } from "./support.mjs";
 
-const { EventCutter, withHeartbeat } = internals;
+const { withHeartbeat } = internals;
 const plane = await localDataPlane();
 const client = clientOf(plane);
 const BEAT = ": heartbeat\n\n";
 const text = (chunk) => Buffer.from(chunk).toString();
-const EVENTS = {
-  "two events": "data: a\n\ndata: b\n\n",
-  "carriage returns and line feeds": "data: a\r\n\r\nid: 1\r\ndata: b\r\n\r\n",
-  "carriage returns": "data: a\r\rdata: b\r\r",
-  "a comment and a long blank": ": x\n\n\n\ndata: ä\n\n",
-};
-
-test("events are cut behind blank lines, however they arrive", () => {
-  for (const [name, stream] of Object.entries(EVENTS)) {
-    const bytes = Buffer.from(stream);
-    for (let first = 0; first <= bytes.length; first++) {
-      for (let second = first; second <= bytes.length; second++) {
-        const cutter = new EventCutter();
-        const given = [[0, first], [first, second], [second]]
-          .map(([from, to]) => text(cutter.push(bytes.subarray(from, to))))
-          .filter((piece) => piece !== "");
-        assert.equal(given.join(""), stream, name);
-        for (const piece of given) assert.match(piece, /(^|[\r\n])(\n|\r|\r\n)$/, name);
-        assert.equal(cutter.rest().length, 0);
-      }
-    }
-  }
-});
-
-test("an event without end is held back, a long one is not for ever", () => {
-  const cutter = new EventCutter();
-  assert.equal(text(cutter.push(Buffer.from("data: a\n\ndata: b\n"))), "data: a\n\n");
-  assert.ok(cutter.atBorder);
-  assert.equal(text(cutter.rest()), "data: b\n");
-  const long = new EventCutter();
-  long.push(Buffer.from("data: "));
-  assert.equal(long.push(Buffer.alloc(65_536, "x")).length, 65_542);
-  assert.ok(!long.atBorder);
-  assert.equal(text(long.push(Buffer.from("\n"))), "\n");
-  assert.ok(!long.atBorder);
-  assert.equal(text(long.push(Buffer.from("\nda"))), "\n");
-  assert.ok(long.atBorder);
-});
-
-test("a byte order mark does not end up behind a comment", () => {
-  const cutter = new EventCutter();
-  assert.equal(text(cutter.push(Buffer.from("\ufeffdata: a\n\n"))), "data: a\n\n");
-});
+const END = "event: end\ndata: {}\n\n";
 
 test("a read that a heartbeat overtook loses nothing", async () => {
   let give;
@@ -66,19 +24,6 @@ test("a read that a heartbeat overtook loses nothing", async () => {
   const last = next();
   give(undefined);
   assert.equal(await last, undefined);
-});
-
-test("no heartbeat inside of an event", async () => {
-  let give;
-  let inside = true;
-  const reading = () => new Promise((resolve) => (give = resolve));
-  const next = withHeartbeat(reading, 5, () => !inside);
-  const first = next();
-  assert.equal(await Promise.race([first, pause(30)]), undefined);
-  inside = false;
-  assert.equal(text(await first), BEAT);
-  give(undefined);
-  assert.equal(await next(), undefined);
 });
 
 /** An agent that sends these chunks, the next one when it is told to. */
@@ -97,44 +42,78 @@ async function agentOf(contentType) {
   return { agent, asked, send: (chunk) => response.write(chunk), end: () => response.end() };
 }
 
+test("whatever its lines end with and however they arrive, events go out in one form", async () => {
+  const given =
+    "\ufeffretry: 10\r\n: a comment\r\ndata: a\r\ndata: b\r\n\r\nid: 7\revent: tool\rdata: ä\r\rdata:\n\n";
+  const expected = `data: a\ndata: b\n\nevent: tool\nid: 7\ndata: ä\n\ndata: \n\n${END}`;
+  const bytes = Buffer.from(given);
+  for (const size of [1, 2, 3, 7, bytes.length]) {
+    const { agent, asked, send, end } = await agentOf("text/event-stream");
+    const answer = (await agent.stream("hi")).toResponse().text();
+    await asked;
+    for (let at = 0; at < bytes.length; at += size) {
+      send(bytes.subarray(at, at + size));
+      await pause(1);
+    }
+    end();
+    assert.equal(await answer, expected, `${size} bytes at a time`);
+  }
+});
+
+test("an event that never became whole is left out, as in every language", async () => {
+  const { agent, send, end } = await agentOf("text/event-stream");
+  const answer = (await agent.stream("hi")).toResponse().text();
+  send("data: a\n\ndata: b\n");
+  end();
+  assert.equal(await answer, `data: a\n\n${END}`);
+});
+
+test("no heartbeat, unless it is asked for, nor an end in what is no stream of events", async () => {
+  for (const [contentType, expected] of [
+    ["text/event-stream", `data: one\n\n${END}`],
+    ["text/plain", "data: one\n\n"],
+  ]) {
+    const { agent, send, end } = await agentOf(contentType);
+    const answer = (await agent.stream("hi")).toResponse().text();
+    await pause(30);
+    send("data: one\n\n");
+    end();
+    assert.equal(await answer, expected);
+  }
+});
+
 test("heartbeats while the agent is silent, around events and never within", async () => {
   const { agent, send, end } = await agentOf("text/event-stream");
+  const json = await agentOf("application/json");
+  // Nothing is ever put into what is no stream of events.
+  const other = (await json.agent.stream("hi")).toResponse({}, { heartbeat: 1000 }).text();
   const stream = await agent.stream("hi");
-  const reader = stream.toResponse({}, { heartbeat: 5 }).body.getReader();
+  const reader = stream.toResponse({}, { heartbeat: 1000 }).body.getReader();
   const read = async () => text((await reader.read()).value);
   assert.equal(await read(), BEAT);
   send("data: on");
-  for (let beats = 0; beats < 3; beats++) assert.equal(await read(), BEAT);
+  assert.equal(await read(), BEAT);
   send("e\n\n");
   let got = await read();
   while (got === BEAT) got = await read();
   assert.equal(got, "data: one\n\n");
+  // Cancelling between heartbeats closes at once.
+  assert.equal(await read(), BEAT);
+  await reader.cancel();
+  assert.equal(stream.end, "closed");
   end();
-  do got = await reader.read();
-  while (!got.done && text(got.value) === BEAT);
-  assert.ok(got.done);
+  json.send('"one"\n\n');
+  json.end();
+  assert.equal(await other, '"one"\n\n');
 });
 
-test("no heartbeat, unless it is asked for, nor in what is no stream of events", async () => {
-  for (const [contentType, options] of [
-    ["text/event-stream", undefined],
-    ["application/json", { heartbeat: 1 }],
-  ]) {
-    const { agent, send, end } = await agentOf(contentType);
-    const answer = (await agent.stream("hi")).toResponse({}, options).text();
-    await pause(30);
-    send('"one"\n\n');
-    end();
-    assert.equal(await answer, '"one"\n\n');
-  }
-});
-
-test("cancelling while heartbeats go out closes at once", async () => {
+test("a browser that leaves while the agent is silent closes at once", async () => {
   const stream = await client.stream({ mode: "silent" });
   const since = (await plane.journal()).at(-1).seq;
-  const reader = stream.toResponse({}, { heartbeat: 5 }).body.getReader();
-  await reader.read();
+  const reader = stream.toResponse({}, { heartbeat: 1000 }).body.getReader();
+  const reading = reader.read();
   await reader.cancel();
+  assert.equal((await reading).done, true);
   await plane.waitFor((entry) => entry.seq > since && entry.kind === "disconnect");
   assert.equal(stream.end, "closed");
 });
@@ -160,47 +139,79 @@ test("nothing of the agent's head is passed on but the kind of its content", asy
       "x-accel-buffering": "no",
       "x-content-type-options": "nosniff",
     });
-    assert.equal(await response.text(), "");
+    assert.equal(await response.text(), expected.startsWith("text/event-stream") ? END : "");
   }
 });
 
-test("a stream that breaks says so in a last event, and then breaks, too", async () => {
-  await plane.addFault({ resetAfterBytes: 25 });
+/** What a browser gets, and what the log is told of that. */
+async function passedOn(stream) {
   const lines = [];
-  subscribe("agentcore-client:log", (line) => lines.push(line.message));
-  const response = (await client.stream({ mode: "stream", tokens: 5 })).toResponse();
-  const reader = response.body.getReader();
-  let got = "";
-  const error = await failure(
-    (async () => {
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done) return;
-        got += text(value);
-      }
-    })(),
-  );
-  assert.equal(error.code, "STREAM_INTERRUPTED");
-  assert.ok(lines.includes(`an answer that is passed on failed: ${error}`));
-  const events = got.split("\n\n");
+  const listen = (line) => lines.push(line.message);
+  subscribe("agentcore-client:log", listen);
+  const events = (await stream.toResponse().text()).split("\n\n");
+  unsubscribe("agentcore-client:log", listen);
+  assert.equal(events.pop(), "");
+  return { events, lines };
+}
+
+/** The data of `event: error`. */
+function errorIn(event) {
+  assert.match(event, /^event: error\ndata: /);
+  return JSON.parse(event.replace("event: error\ndata: ", "")).error;
+}
+
+test("a stream that breaks says so in a last event, in place of the end", async () => {
+  await plane.addFault({ resetAfterBytes: 25 });
+  const { events, lines } = await passedOn(await client.stream({ mode: "stream", tokens: 5 }));
   // The event that was cut in half is left out.
-  assert.equal(events[0], 'data: "token0 "');
-  assert.match(events[1], /^event: error\ndata: /);
-  assert.deepEqual(JSON.parse(events[1].replace("event: error\ndata: ", "")), {
-    error: {
-      code: "STREAM_INTERRUPTED",
-      message: "The answer broke off.",
-      delivery: "accepted",
-    },
+  assert.deepEqual(events.slice(0, -1), ['data: "token0 "']);
+  assert.deepEqual(errorIn(events.at(-1)), {
+    code: "STREAM_INTERRUPTED",
+    message: "The answer broke off.",
+    delivery: "accepted",
   });
-  assert.deepEqual(events.slice(2), [""]);
+  const line = lines.find((line) => line.startsWith("an answer that is passed on failed: "));
+  assert.match(line, /StreamInterruptedError: /);
 });
 
-test("the option is checked", async () => {
-  const stream = await client.stream({ mode: "stream", tokens: 1 });
-  for (const heartbeat of [0, -1, Number.NaN, 2 ** 31]) {
-    assert.throws(() => stream.toResponse({}, { heartbeat }), InvalidInputError);
+test("of an agent's failure the browser is told no more than that", async () => {
+  const failing = await client.stream({ mode: "error", tokens: 1, message: "a secret" });
+  const { events } = await passedOn(failing);
+  assert.equal(events.length, 2);
+  assert.equal(errorIn(events[1]).code, "AGENT");
+  assert.ok(!events[1].includes("secret"));
+  assert.equal(failing.end, "agent_error");
+});
+
+test("a client that is closed says so, a stream that is closed has no end to tell of", async () => {
+  const own = new AgentCoreClient(plane.clientOptions());
+  const answer = passedOn(await own.stream({ mode: "silent" }));
+  own.close();
+  assert.equal(errorIn((await answer).events[0]).code, "CLOSED");
+
+  const stream = await client.stream({ mode: "silent" });
+  const text = stream.toResponse().text();
+  await stream.close();
+  assert.equal((await failure(text)).code, "CLOSED");
+});
+
+test("what toResponse refuses leaves nothing open", async () => {
+  const refusals = [0, 1, 999, 3_600_001, Number.NaN].map((heartbeat) => [
+    InvalidInputError,
+    {},
+    { heartbeat },
+  ]);
+  refusals.push([TypeError, {}, { heartbeat: "15" }]);
+  refusals.push([TypeError, { status: 204 }], [RangeError, { status: 99 }]);
+  refusals.push([TypeError, { headers: { "not a name": "x" } }]);
+  for (const [of, ...args] of refusals) {
+    const stream = await client.stream({ mode: "silent" });
+    assert.throws(() => stream.toResponse(...args), of, JSON.stringify(args));
+    assert.equal(stream.end, "closed");
   }
-  assert.throws(() => stream.toResponse({}, { heartbeat: "15" }), TypeError);
-  assert.equal(await stream.toResponse().text(), 'data: "token0 "\n\n');
+  // What somebody else reads is theirs.
+  const read = await client.stream({ mode: "stream", tokens: 1 });
+  const texts = read.textDeltas();
+  assert.throws(() => read.toResponse(), TypeError);
+  assert.equal((await texts.next()).value, "token0 ");
 });

@@ -273,7 +273,7 @@ test("toResponse", async () => {
   assert.match(response.headers.get("content-type"), /^text\/event-stream/);
   assert.equal(response.headers.get("cache-control"), "no-cache, no-transform");
   assert.equal(response.headers.get("x-accel-buffering"), "no");
-  assert.equal(await response.text(), 'data: "token0 "\n\n');
+  assert.equal(await response.text(), 'data: "token0 "\n\nevent: end\ndata: {}\n\n');
   const stream = await client.stream({ mode: "json", value: 1 });
   const other = stream.toResponse({ status: 201, headers: { "cache-control": "no-store" } });
   assert.equal(other.status, 201);

@@ -78,17 +78,16 @@ export function toUIMessageStream(
   return readable(parts(stream, options), () => stream.close());
 }
 
-/** {@link toUIMessageStream} as a `Response` that `useChat` reads. */
+/**
+ * {@link toUIMessageStream} as a `Response` that `useChat` reads.
+ *
+ * @throws As {@link AgentStream.toResponse}.
+ */
 export function toUIMessageStreamResponse(
   stream: AgentStream,
   options: UIMessageStreamResponseOptions = {},
 ): Response {
   const { messageId, toPart, onError, heartbeat, headers: given, ...init } = options;
-  const every = heartbeatOf(heartbeat);
-  const headers = withDefaults(given, {
-    ...passingOn(EVENT_STREAM),
-    "x-vercel-ai-ui-message-stream": "v1",
-  });
   const next = parts(stream, { messageId, toPart: toPart && writable(toPart), onError });
   const encoder = new TextEncoder();
   let done = false;
@@ -98,8 +97,18 @@ export function toUIMessageStreamResponse(
     done = part === undefined;
     return encoder.encode(`data: ${done ? "[DONE]" : JSON.stringify(part)}\n\n`);
   };
-  const body = readable(withHeartbeat(bytes, every), () => stream.close());
-  return new Response(body, { ...init, headers });
+  try {
+    const every = heartbeatOf(heartbeat);
+    const headers = withDefaults(given, {
+      ...passingOn(EVENT_STREAM),
+      "x-vercel-ai-ui-message-stream": "v1",
+    });
+    const body = readable(withHeartbeat(bytes, every), () => stream.close());
+    return new Response(body, { ...init, headers });
+  } catch (error) {
+    void stream.close();
+    throw error;
+  }
 }
 
 /** What can't be written as JSON fails here, where a failure still becomes an `error` part. */

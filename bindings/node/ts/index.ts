@@ -22,7 +22,7 @@ import { loop } from "./loop.js";
 import { native } from "./native.js";
 import { encode } from "./options.js";
 import { readable } from "./readable.js";
-import { EVENT_STREAM, EventCutter, heartbeatOf, isEventStream, withHeartbeat } from "./sse.js";
+import { EVENT_STREAM, heartbeatOf, withHeartbeat } from "./sse.js";
 import { passingOn, withDefaults } from "./web.js";
 
 export { AgentCoreClient } from "./client.js";
@@ -90,13 +90,11 @@ export const version: string = native.version();
  */
 export const internals = {
   EVENT_STREAM,
-  EventCutter,
   check,
   emit,
   encode,
   fromNative,
   heartbeatOf,
-  isEventStream,
   isFailure,
   loop,
   native,

@@ -25,7 +25,7 @@ import {
   internals,
 } from "./index.js";
 
-const { check, heartbeatOf, isEventStream } = internals;
+const { check, heartbeatOf } = internals;
 
 /** A function URL's event, payload format 2.0, as far as it is looked at. */
 export interface FunctionUrlEvent {
@@ -96,7 +96,8 @@ const MARGIN = 1_000;
 /**
  * Makes a Lambda handler of a function from `Request` to an {@link AgentStream} or a `Response`. The
  * browser's reading speed reaches the agent; what fails before the answer becomes
- * {@link errorResponse}, what fails within a stream of events a last event named `error`.
+ * {@link errorResponse}, what fails within a stream of events a last event named `error`; see
+ * {@link AgentStream.toResponse}.
  *
  * @param answer - May throw a `Response`, too.
  */
@@ -193,8 +194,8 @@ async function send(response: Response, responseStream: LambdaResponseStream): P
       if (!out.write(chunk)) await room(out);
     }
   } catch (error) {
-    // A stream of events has said so. Of anything else, Lambda has to tell that it is not whole.
-    if (!isEventStream(headers.get("content-type") ?? undefined)) throw error;
+    // An answer that is not whole fails the invocation, unless it was Lambda that hung up.
+    if (out.destroyed !== true) throw error;
     log(error);
   }
   out.end();

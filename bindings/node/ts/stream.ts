@@ -11,10 +11,11 @@ import { Head, type StreamEnd } from "./response.js";
 import { offAbort, onAbort } from "./signal.js";
 import {
   EVENT_STREAM,
+  type Events,
   type HeartbeatOptions,
   heartbeatOf,
   isEventStream,
-  wholeEvents,
+  passedOn,
 } from "./sse.js";
 import { passingOn, withDefaults } from "./web.js";
 
@@ -39,7 +40,7 @@ function isStopped(taken: unknown): taken is Stopped {
 }
 
 /** What all readers of a stream share. */
-class Source {
+class Source implements Events {
   readonly native: Stream;
   readonly #token: number;
   readonly #signal: AbortSignal | undefined;
@@ -70,6 +71,11 @@ class Source {
       abandoned.register(this, { signal, listener: this.#onAbort }, this);
       if (signal.aborted) this.abort();
     }
+  }
+
+  /** This side ended it: it was closed, or its signal aborted. */
+  get isStopped(): boolean {
+    return this.#stopped !== undefined;
   }
 
   /** Ended, in whatever way. */
@@ -148,6 +154,20 @@ class Source {
     } finally {
       if (this.#tickets === ticket) this.#last = undefined;
     }
+  }
+
+  /** The next event, for a reader that is alone; `undefined` at the proper end. */
+  async nextEvent(): Promise<AgentEvent | undefined> {
+    const { value } = await this.next(
+      (event) => event,
+      () => false,
+    );
+    return value;
+  }
+
+  /** One that has been taken already. */
+  readyEvent(): AgentEvent | undefined {
+    return this.#shift((event) => event);
   }
 
   /** The next bytes that have arrived; `undefined` at the end. */
@@ -377,28 +397,32 @@ export class AgentStream extends Head implements AsyncIterable<AgentEvent> {
    * head goes with it but the kind of its content, and never the session id; there are headers that
    * keep proxies from holding events back.
    *
-   * Of a stream of events, whole events are passed on as they came. One that breaks ends with an event
-   * named `error`, whose data is the body of {@link publicError}, and then breaks, too; an answer
-   * without either is whole.
+   * Of a stream of events, the events are passed on with their names, ids and data. Behind them stands
+   * `event: end` after a proper end, or else `event: error` with the body of {@link publicError}: an
+   * answer without either was cut on the way. An answer of another kind goes on as it came, and breaks
+   * where the agent's breaks.
    *
    * @param init - Another status, or more headers; they win over those set here.
-   * @throws TypeError if the stream is being read already.
+   * @throws TypeError if the stream is being read already, or for what `Response` does not take, such
+   * as a status without a body; {@link InvalidInputError} for a heartbeat out of range. After these two
+   * the stream is closed.
    */
   toResponse(init: ResponseInit = {}, options: HeartbeatOptions = {}): Response {
-    const heartbeat = heartbeatOf(options.heartbeat);
-    const headers = withDefaults(init.headers, passingOn(kindOf(this.contentType)));
-    let body: ReadableStream<Uint8Array>;
-    if (isEventStream(this.contentType)) {
-      this.#source.use("bytes");
-      const closed = () => this.end === "closed";
-      body = readable(
-        wholeEvents(() => this.#source.nextBytes(), heartbeat, closed),
-        () => this.close(),
-      );
-    } else {
-      body = this.toReadableStream();
+    const source = this.#source;
+    source.use("bytes");
+    const close = () => this.close();
+    try {
+      const heartbeat = heartbeatOf(options.heartbeat);
+      const headers = withDefaults(init.headers, passingOn(kindOf(this.contentType)));
+      const next = isEventStream(this.contentType)
+        ? passedOn(source, heartbeat)
+        : () => source.nextBytes();
+      return new Response(readable(next, close), { ...init, headers });
+    } catch (error) {
+      // There is nobody who could read it any more.
+      void this.close();
+      throw error;
     }
-    return new Response(body, { ...init, headers });
   }
 
   /**

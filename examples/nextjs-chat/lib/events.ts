@@ -21,35 +21,36 @@ export async function* answerTo(prompt: string, signal: AbortSignal): AsyncGener
     signal,
   });
   if (!response.ok || response.body === null) throw errorIn(await response.text());
+  if (!response.headers.get("content-type")?.startsWith("text/event-stream")) {
+    yield textOf(await response.text());
+    return;
+  }
   let pending = "";
   for await (const text of chunksOf(response.body.pipeThrough(new TextDecoderStream()))) {
     pending += text;
     // What is left of a cut is the beginning of the next event.
-    const events = pending.split(/\r\n\r\n|\n\n|\r\r/);
+    const events = pending.split("\n\n");
     pending = events.pop() ?? "";
     for (const event of events) {
-      const lines = event.split(/\r\n|\n|\r/);
+      const lines = event.split("\n");
       const data = lines
-        .filter((line) => line.startsWith("data:"))
-        .map((line) => line.slice(5).replace(/^ /, ""));
-      if (data.length === 0) continue;
-      if (lines.includes("event: error")) throw errorIn(data.join("\n"));
-      yield textOf(data.join("\n"));
+        .filter((line) => line.startsWith("data: "))
+        .map((line) => line.slice(6))
+        .join("\n");
+      if (lines.includes("event: end")) return;
+      if (lines.includes("event: error")) throw errorIn(data);
+      if (data !== "") yield textOf(data);
     }
   }
+  throw new ChatError("STREAM_INTERRUPTED", "The answer broke off.");
 }
 
 /** An agent of the Python SDK that yields strings sends each as JSON; others send plain text. */
 function textOf(data: string): string {
   try {
     const value: unknown = JSON.parse(data);
-    if (typeof value === "string") return value;
-    if (typeof value === "object" && value !== null && "error" in value) {
-      throw new ChatError("AGENT", "The agent failed.");
-    }
-    return "";
-  } catch (error) {
-    if (error instanceof ChatError) throw error;
+    return typeof value === "string" ? value : "";
+  } catch {
     return data;
   }
 }

@@ -136,7 +136,7 @@ export const handler = streamHandler(
       signal,
     });
     if (prompt === "")
-      return toUIMessageStreamResponse(stream, { heartbeat: 1, toPart: (one) => one.text });
+      return toUIMessageStreamResponse(stream, { heartbeat: 1_000, toPart: (one) => one.text });
     const parts: ReadableStream<{ type: string }> = toUIMessageStream(stream);
     return prompt === "x" ? stream : errorResponse(parts, { status: 500 });
   },
