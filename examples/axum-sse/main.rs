@@ -93,8 +93,10 @@ impl From<BytesRejection> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let mut answer =
-            Response::builder().status(self.0.status()).header("content-type", "application/json");
+        let mut answer = Response::builder().status(self.0.status());
+        for (name, value) in PublicError::HEADERS {
+            answer = answer.header(name, value);
+        }
         if let Some(seconds) = self.0.retry_after() {
             answer = answer.header("retry-after", seconds);
         }

@@ -189,25 +189,30 @@ fn the_environment_is_checked_like_arguments() {
 #[tokio::test]
 async fn a_token_that_a_provider_gives_is_checked_too() {
     #[derive(Debug)]
-    struct Broken;
-    impl agentcore_client::ProvideToken for Broken {
+    struct Gives(&'static str);
+    impl agentcore_client::ProvideToken for Gives {
         fn provide_token(
             &self,
         ) -> futures::future::BoxFuture<'_, Result<String, Box<dyn std::error::Error + Send + Sync>>>
         {
-            Box::pin(async { Ok("secret token".to_owned()) })
+            Box::pin(async { Ok(self.0.to_owned()) })
         }
     }
     let plane = start(LocalDataPlane::builder());
-    let client = Client::builder(plane.runtime_arn())
-        .endpoint_url(plane.base_url())
-        .environment(Environment::empty())
-        .auth(Auth::bearer_provider(Broken))
-        .build()
-        .unwrap();
-    let error = client.invoke("x").send().await.unwrap_err();
-    assert_eq!(error.kind().as_str(), "Credentials");
-    assert!(!error.to_string().contains("secret token"), "{error}");
+    // The second one is a JWT that expired in 1970.
+    for token in ["secret token", "e30.eyJleHAiOjF9.c2VjcmV0"] {
+        let client = Client::builder(plane.runtime_arn())
+            .endpoint_url(plane.base_url())
+            .environment(Environment::empty())
+            .auth(Auth::bearer_provider(Gives(token)))
+            .build()
+            .unwrap();
+        let error = client.invoke("x").send().await.unwrap_err();
+        assert_eq!(error.kind().as_str(), "Credentials");
+        assert!(!error.to_string().contains(token), "{error}");
+        // Where the token is the one of a backend's own caller, that one has to log in again.
+        assert_eq!((error.field(), error.to_public().status()), (Some("bearer_token"), 401));
+    }
     assert!(plane.journal().is_empty());
     let _ = builder(&plane);
 }

@@ -73,6 +73,13 @@ test("an expired token, and a runtime that takes the other kind", async () => {
   const expired = await tokens.mintToken({ exp: 1 });
   const fixed = () => new AgentCoreClient({ ...options, bearerToken: expired });
   assert.throws(fixed, (error) => errorResponse(error).status === 401);
+  // Nor is one sent that a provider gives, a backend's way to pass its callers' tokens on.
+  const posts = await tokens.countPosts();
+  const given = await failure(clientOf(tokens, { bearerToken: () => expired }).invoke("hi"));
+  const asked = await told(given);
+  assert.deepEqual([asked.status, asked.code, asked.field], [401, "CREDENTIALS", "bearer_token"]);
+  assert.equal(given.field, "bearerToken");
+  assert.equal(await tokens.countPosts(), posts);
   // One that the client cannot look into, and the service refuses.
   const late = await failure(clientOf(tokens, { bearerToken: "opaque" }).invoke("hi"));
   assert.equal((await told(late)).status, 401);

@@ -96,7 +96,7 @@ export class AgentCoreError extends Error {
   declare readonly retryAfter?: number;
   /** Every try of the call, the last one included. */
   readonly attempts: readonly Attempt[];
-  /** The option that was refused. */
+  /** The option that was refused; `bearerToken` also for a token of a provider's. */
   declare readonly field?: string;
   /** The time limit that passed. */
   declare readonly limit?: Limit;

@@ -54,7 +54,7 @@ const BODY = 1_000_000;
 
 function told(error: AgentCoreError): readonly [status: number, message: string] {
   const { kind, status = 0 } = error;
-  // A caller's token that was passed on and has expired.
+  // A caller's token that was passed on and has expired, or is none.
   if (error.field === "bearerToken") return [401, LOGIN];
   const refusal = REFUSALS[status];
   if (refusal !== undefined && (kind === "Service" || kind === "Credentials")) {

@@ -9,6 +9,7 @@ from ._stream import HUNG_UP, StreamHead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator
     from types import TracebackType
     from typing import Any, TypeVar
@@ -38,7 +39,8 @@ class AsyncAgentStream(StreamHead):
     ) -> None:
         super().__init__(native)
         self._stop = stop
-        self._reading = False
+        # The loop that reads it now.
+        self._reading: AbstractEventLoop | None = None
         self._eager = False
 
     def __aiter__(self) -> AsyncIterator[AgentEvent]:
@@ -76,15 +78,17 @@ class AsyncAgentStream(StreamHead):
     async def _read(
         self, take: Callable[[_native.ReadyQueue], tuple[int, list[Item] | None]]
     ) -> list[Item]:
-        if self._reading:
+        reader = self._reading
+        # One that waits on a loop that was closed never goes on, and has taken nothing.
+        if reader is not None and not reader.is_closed():
             raise RuntimeError("the stream is being read by another task")
-        self._reading = True
+        loop, queue = running()
+        self._reading = loop
         try:
             if self._eager:
                 # A sender that is faster than its reader must not keep the loop for itself. Before
                 # anything is taken, so that nothing is lost if this is cancelled.
                 await sleep(0)
-            loop, queue = running()
             self._eager = True
             while True:
                 token, items = take(queue.native)
@@ -97,7 +101,8 @@ class AsyncAgentStream(StreamHead):
                     queue.forget(token)
                     raise
         finally:
-            self._reading = False
+            if self._reading is loop:
+                self._reading = None
 
     def close(self) -> None:
         """Closes the connection at once. Reading it afterwards raises `ClosedError`.

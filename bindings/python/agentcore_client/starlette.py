@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from ._async_stream import AsyncAgentStream
 from ._errors import AgentCoreError
 from .web import (
     END,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Message, Receive, Scope, Send
 
-    from ._async_stream import AsyncAgentStream, StreamRequest
+    from ._async_stream import StreamRequest
 
 __all__ = ["EventStreamResponse", "error_response", "read_json"]
 
@@ -56,7 +57,8 @@ class EventStreamResponse(Response):
     `agentcore_client.web.public_error`. What fails before the first byte is an HTTP error with the
     same JSON. No header of the agent's is passed on, nor the session id.
 
-    Leaving does not stop the agent; `stream(…, stop_on_close=True)` does.
+    Leaving does not stop the agent; `stream(…, stop_on_close=True)` does. A HEAD, which Starlette
+    routes like a GET, gets the headers and asks no agent.
 
     Args:
         stream: What `AsyncAgentCoreClient.stream` gives, best not awaited: then the browser may
@@ -88,6 +90,23 @@ class EventStreamResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         out = _Out(self, send)
+        if scope.get("method") == "HEAD":
+            await self._head_only(out)
+        else:
+            await self._pass_on(out, receive)
+        if self.background is not None:
+            await self.background()
+
+    async def _head_only(self, out: _Out) -> None:
+        if isinstance(self._stream, AsyncAgentStream):
+            await self._stream.aclose()
+        try:
+            await out.start()
+            await out.finish(b"")
+        except _Gone:
+            pass
+
+    async def _pass_on(self, out: _Out, receive: Receive) -> None:
         tasks: list[Task[None]] = [create_task(self._relay(out)), create_task(_left(receive))]
         if self._heartbeat is not None:
             tasks.append(create_task(out.beat(self._heartbeat)))
@@ -102,8 +121,6 @@ class EventStreamResponse(Response):
             if not task.cancelled() and (error := task.exception()) is not None:
                 if not isinstance(error, _Gone):
                     raise error
-        if self.background is not None:
-            await self.background()
 
     async def _relay(self, out: _Out) -> None:
         try:

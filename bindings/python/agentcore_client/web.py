@@ -123,7 +123,7 @@ _REFUSALS = {
 
 def _told(error: AgentCoreError) -> tuple[int, str]:
     if error.field == "bearer_token":
-        # A caller's token that was passed on and has expired.
+        # A caller's token that was passed on and has expired, or is none.
         return 401, _LOGIN
     if error.kind in ("Service", "Credentials") and error.status in _REFUSALS:
         return error.status, _REFUSALS[error.status]

@@ -1,6 +1,7 @@
 //! An answer while it arrives, behind the public stream classes. Whoever reads
 //! it drives its socket: a thread on its lane, or an event loop's thread.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -30,6 +31,8 @@ struct Inner {
     seat: Mutex<Option<Seat>>,
     events_kept: Kept,
     bytes_kept: Kept,
+    /// Events that were kept, and then the stream was closed.
+    never_given: AtomicU64,
 }
 
 /// Where an event loop waits for it.
@@ -57,6 +60,7 @@ impl Stream {
             seat: Mutex::default(),
             events_kept: Mutex::default(),
             bytes_kept: Mutex::default(),
+            never_given: AtomicU64::new(0),
         }))
     }
 
@@ -206,7 +210,11 @@ impl Stream {
 
     #[getter]
     fn events_seen(&self, py: Python<'_>) -> PyResult<u64> {
-        Ok(self.inner(py)?.feed.events_seen())
+        let inner = self.inner(py)?;
+        let kept = inner.events_kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = kept.as_ref().map_or(0, |events| events.bind(py).len() as u64);
+        let seen = inner.feed.events_seen();
+        Ok(seen.saturating_sub(waiting + inner.never_given.load(Ordering::Acquire)))
     }
 
     /// Waits for events on this thread; `None` at the end.
@@ -241,14 +249,16 @@ impl Stream {
     }
 
     /// Closes the connection at once and wakes whoever waits.
-    fn close(&self) {
+    fn close(&self, py: Python<'_>) {
         // In a forked child there is nothing of its own to close.
         if let Some(inner) = self.0.get() {
             inner.feed.close();
             inner.give_back();
-            for kept in [&inner.events_kept, &inner.bytes_kept] {
-                drop(kept.lock().unwrap_or_else(PoisonError::into_inner).take());
+            let take = |kept: &Kept| kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(events) = take(&inner.events_kept) {
+                inner.never_given.fetch_add(events.bind(py).len() as u64, Ordering::AcqRel);
             }
+            drop(take(&inner.bytes_kept));
         }
     }
 }

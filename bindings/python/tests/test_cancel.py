@@ -558,6 +558,33 @@ def test_a_stream_may_move_to_another_loop(client: AsyncAgentCoreClient, run: Ru
     assert run(go_on(stream)) == texts(20)[1:]
 
 
+def test_a_stream_whose_loop_was_closed_in_the_middle_of_a_read_goes_on_in_another(
+    client: AsyncAgentCoreClient, run: Run
+) -> None:
+    async def begin() -> tuple[AsyncAgentStream, asyncio.Task[object]]:
+        stream = await client.stream({"mode": "stream", "tokens": 3, "delay_ms": 300})
+        assert (await anext(stream)).text == "token0 "
+        reading: asyncio.Task[object] = asyncio.create_task(stream.__anext__())  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        return stream, reading
+
+    async def go_on(stream: AsyncAgentStream) -> str | None:
+        return (await anext(stream)).text
+
+    loop = asyncio.new_event_loop()
+    # Python's own complaint about the task.
+    loop.set_exception_handler(lambda *_: None)
+    stream, reading = loop.run_until_complete(begin())
+    loop.close()
+    assert run(go_on(stream)) == "token1 "
+    # Its end, long after.
+    del reading, loop
+    gc.collect()
+    assert run(go_on(stream)) == "token2 "
+    with pytest.raises(StopAsyncIteration):
+        run(go_on(stream))
+
+
 def test_a_fast_stream_does_not_keep_the_loop_for_itself(
     client: AsyncAgentCoreClient, run: Run
 ) -> None:

@@ -220,6 +220,26 @@ say(texts == [f"token{n} " for n in range(60)], rung >= 3)
     assert out.split() == ["True", "True"]
 
 
+def test_what_an_exception_kept_back_has_not_been_seen(local_data_plane: LocalDataPlane) -> None:
+    out = run(
+        local_data_plane,
+        ALARM
+        + """
+signal.signal(signal.SIGALRM, handler)
+for _ in range(5):
+    texts = []
+    with make().stream({"mode": "stream", "tokens": 60, "delay_ms": 20}) as stream:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            for event in stream: texts.append(event.text)
+        except Alarm: pass
+        say(stream.events_seen == len(texts) < 60)
+    say(stream.events_seen == len(texts))
+""",
+    )
+    assert set(out.split()) == {"True"}
+
+
 def test_ctrl_c_reaches_a_main_thread_that_joins_threads_with_calls(
     local_data_plane: LocalDataPlane,
 ) -> None:

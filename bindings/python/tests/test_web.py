@@ -7,7 +7,9 @@ import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
 
 import agentcore_client
@@ -273,7 +275,8 @@ def test_the_kind_of_authorisation(serve):
         # Nor one that comes from a provider.
         with serve(As(bearer_token=lambda: expired)) as port:
             got, _, body = answer(port, {"prompt": "Hi"})
-        assert got == 500 and expired not in body.decode() and plane.count_posts() == posts
+        assert got == 401 and json.loads(body)["error"]["field"] == "bearer_token"
+        assert expired not in body.decode() and plane.count_posts() == posts
 
 
 # -- who leaves -----------------------------------------------------------------------------------
@@ -455,6 +458,30 @@ def test_a_browser_that_left_before_the_head_is_no_error():
         await response({"type": "http"}, SlowHead().receive, send)
 
     asyncio.run(answer())
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_head_asks_no_agent(plane, begun):
+    from agentcore_client.starlette import EventStreamResponse
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    async def ask(request):
+        stream = agent.stream({"mode": "silent"})
+        return EventStreamResponse(await stream if begun else stream)
+
+    agent = AsyncAgentCoreClient(**plane.client_options())
+    # Which routes HEAD, too.
+    app = Starlette(routes=[Route("/ask", ask, methods=["GET"])])
+    with web_support.uvicorn(app) as port, closing(HTTPConnection("127.0.0.1", port)) as browser:
+        browser.request("HEAD", "/ask")
+        answer = browser.getresponse()
+        assert (answer.status, answer.read()) == (200, b"")
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        # What the view itself has begun is ended.
+        assert plane.count_posts() == int(begun)
+        if begun:
+            disconnects(plane)
 
 
 # -- many -----------------------------------------------------------------------------------------

@@ -261,6 +261,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_field(mut self, field: &'static str) -> Self {
+        self.0.field = Some(field);
+        self
+    }
+
     pub(crate) fn with_status(mut self, status: u16) -> Self {
         self.0.status = Some(status);
         self
@@ -323,7 +328,8 @@ impl Error {
         &self.0.message
     }
 
-    /// The argument that was refused, for [`ErrorKind::InvalidInput`].
+    /// The argument that was refused, for [`ErrorKind::InvalidInput`]; `bearer_token` also where a
+    /// provider gave a token that is broken or has expired.
     pub fn field(&self) -> Option<&'static str> {
         self.0.field
     }

@@ -131,6 +131,13 @@ fn failures_have_a_status_and_a_code() {
     let served = Served::start(&plane);
     plane.faults().push(Fault::status(403, "AccessDeniedException"));
     let mut answer = Browser::ask(served.port, &question("Hi")).unwrap();
+    for (name, value) in [
+        ("content-type", "application/json"),
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        assert_eq!(answer.header(name), Some(value));
+    }
     let told = r#"{"error":{"code":"SERVICE","delivery":"rejected","message":"This is not allowed.","serviceCode":"AccessDeniedException"}}"#;
     assert_eq!((answer.status, answer.body().unwrap().as_str()), (403, told));
     plane.faults().push(Fault { reset_after_bytes: Some(14), ..Fault::new() });

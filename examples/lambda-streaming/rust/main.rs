@@ -79,7 +79,11 @@ fn body_of(event: &Value) -> Option<Value> {
 
 fn refused(why: &PublicError) -> Answer {
     let body = futures::stream::once(std::future::ready(Ok(Bytes::from(why.to_string()))));
-    answer(why.status(), &[("content-type", "application/json")], body)
+    let mut refusal = answer(why.status(), &PublicError::HEADERS, body);
+    if let Some(seconds) = why.retry_after() {
+        refusal.metadata_prelude.headers.insert("retry-after", seconds.into());
+    }
+    refusal
 }
 
 fn answer(

@@ -82,6 +82,13 @@ pub(super) fn unavailable(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Credentials, Delivery::NotSent, message)
 }
 
+/// A provider gave a token that is none. The field tells a web backend that the token is to blame,
+/// which is its own caller's where it forwards one, and not the provider.
+pub(super) fn refused_of_provider(refused: Error) -> Error {
+    unavailable(format!("the bearer token provider: {}", refused.message()))
+        .with_field("bearer_token")
+}
+
 /// The `exp` claim of a JWT; `None` for anything that is not one.
 fn expiry(token: &str) -> Option<SystemTime> {
     #[derive(serde::Deserialize)]

@@ -200,8 +200,8 @@ impl Authorizer {
                 let token = provider.provide_token().await.map_err(|cause| {
                     bearer::unavailable("the bearer token provider failed").with_source(cause)
                 })?;
-                let token = Token::parse(&token, SystemTime::now())
-                    .map_err(|e| bearer::unavailable(format!("the bearer token provider: {e}")))?;
+                let token =
+                    Token::parse(&token, SystemTime::now()).map_err(bearer::refused_of_provider)?;
                 Ok(Authorization::Bearer(token.header().clone()))
             }
             Source::Bearer(token) => fixed(token),

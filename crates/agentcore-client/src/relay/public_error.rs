@@ -18,6 +18,13 @@ pub struct PublicError {
 }
 
 impl PublicError {
+    /// The headers of an answer with it, besides [`retry_after`](Self::retry_after).
+    pub const HEADERS: [(&str, &str); 3] = [
+        ("content-type", "application/json"),
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+    ];
+
     /// A request of the backend's own caller that breaks a rule of the backend's: 400, naming the
     /// field.
     pub fn invalid_input(field: &'static str) -> Self {
@@ -60,7 +67,7 @@ const LOGIN: &str = "Please log in again.";
 /// A status, and a sentence for people.
 fn told(error: &Error) -> (u16, &'static str) {
     match (error.kind(), error.status()) {
-        // A caller's token that was passed on and has expired.
+        // A caller's token that was passed on and has expired, or is none.
         _ if error.field() == Some("bearer_token") => (401, LOGIN),
         // What means the same to the backend's own caller.
         (ErrorKind::Service | ErrorKind::Credentials, Some(status @ 400)) => {
@@ -143,10 +150,10 @@ mod tests {
             let kind = ErrorKind::ALL.iter().find(|kind| kind.as_str() == named("kind")).unwrap();
             let delivery =
                 Delivery::ALL.iter().find(|known| known.as_str() == named("delivery")).unwrap();
-            let mut error = match named("field") {
-                "" => Error::new(*kind, *delivery, "secret"),
-                field => Error::invalid(field.to_owned().leak(), "a secret", "secret"),
-            };
+            let mut error = Error::new(*kind, *delivery, "secret");
+            if let Some(field) = given["field"].as_str() {
+                error = error.with_field(field.to_owned().leak());
+            }
             if let Some(status) = given["status"].as_u64() {
                 error = error.with_status(status as u16);
             }

@@ -18,6 +18,7 @@ use crate::protocol::session::SessionId;
 const HEARTBEAT: &[u8] = b": heartbeat\n\n";
 const END: &[u8] = b"event: end\ndata: {}\n\n";
 const LEAST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// An answer as server-sent events for a browser; see [`AgentStream::into_sse`].
 ///
@@ -108,14 +109,11 @@ impl SseStream {
     /// that are quiet: `: heartbeat`, between two events. Needs a tokio runtime with time.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for less than a second.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for less than a second or more than an hour.
     pub fn heartbeat(mut self, every: Duration) -> Result<Self> {
-        if every < LEAST {
-            return Err(Error::invalid(
-                "heartbeat",
-                format_args!("{every:?}"),
-                "needs 1 s or more",
-            ));
+        if !(LEAST..=LONGEST).contains(&every) {
+            let shape = format_args!("{every:?}");
+            return Err(Error::invalid("heartbeat", shape, "needs 1 s to 1 h"));
         }
         self.heartbeat = Some(Heartbeat { every, since: Instant::now(), sleep: None });
         Ok(self)

@@ -223,7 +223,16 @@ fn what_is_no_question_is_refused_and_failures_have_a_code() {
 
     plane.faults().push(Fault::status(403, "AccessDeniedException"));
     function.call(&question("Hi"));
-    assert_eq!(function.prelude()["statusCode"], 403);
+    let prelude = function.prelude();
+    assert_eq!(prelude["statusCode"], 403);
+    assert_eq!(
+        prelude["headers"],
+        json!({
+            "content-type": "application/json",
+            "cache-control": "no-store",
+            "x-content-type-options": "nosniff",
+        })
+    );
     assert!(function.rest().starts_with(r#"{"error":{"code":"SERVICE","delivery":"rejected""#));
     plane.faults().push(Fault { reset_after_bytes: Some(14), ..Fault::new() });
     function.call(&question("Hi"));
