@@ -7,7 +7,7 @@
 //
 // The client asks the function at every attempt, so it keeps its token until shortly before that
 // expires. What it throws becomes the cause of a CredentialsError.
-import { AgentCoreClient } from "agentcore-client";
+import { AgentCoreClient, AgentCoreError, InvalidInputError } from "agentcore-client";
 
 /** Tokens of the OAuth 2.0 client-credentials grant. */
 function tokens(url, clientId, clientSecret) {
@@ -41,6 +41,17 @@ function tokens(url, clientId, clientSecret) {
   };
 }
 
-const { TOKEN_URL, CLIENT_ID, CLIENT_SECRET } = process.env;
-const client = new AgentCoreClient({ bearerToken: tokens(TOKEN_URL, CLIENT_ID, CLIENT_SECRET) });
-for (const prompt of ["Hi", "And again"]) console.log((await client.invoke({ prompt })).text);
+try {
+  const [url, id, secret] = ["TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET"].map((name) => {
+    const value = process.env[name];
+    if (value === undefined) throw new InvalidInputError(`set ${name}`);
+    return value;
+  });
+  const client = new AgentCoreClient({ bearerToken: tokens(url, id, secret) });
+  for (const prompt of ["Hi", "And again"]) console.log((await client.invoke({ prompt })).text);
+} catch (error) {
+  if (!(error instanceof AgentCoreError)) throw error;
+  // One line that says what to do next; it holds no secrets.
+  console.error(`bearer.mjs: ${error.message}`);
+  process.exitCode = 1;
+}

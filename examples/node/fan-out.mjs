@@ -9,11 +9,10 @@
 import { AgentCoreClient, AgentCoreError } from "agentcore-client";
 
 const AT_ONCE = 10;
-const client = new AgentCoreClient();
 const controller = new AbortController();
 process.once("SIGINT", () => controller.abort());
 
-async function ask(prompt) {
+async function ask(client, prompt) {
   try {
     return (await client.invoke({ prompt }, { signal: controller.signal })).text;
   } catch (error) {
@@ -24,12 +23,20 @@ async function ask(prompt) {
   }
 }
 
-const prompts = Array.from({ length: 50 }, (_, n) => `Question ${n + 1}`);
-const answers = new Map();
-const left = prompts.values();
-const workers = Array.from({ length: AT_ONCE }, async () => {
-  // They share one iterator, so each question is asked once.
-  for (const prompt of left) answers.set(prompt, await ask(prompt));
-});
-await Promise.all(workers);
-for (const prompt of prompts) console.log(`${prompt}: ${answers.get(prompt)}`);
+try {
+  const client = new AgentCoreClient();
+  const prompts = Array.from({ length: 50 }, (_, n) => `Question ${n + 1}`);
+  const answers = new Map();
+  const left = prompts.values();
+  const workers = Array.from({ length: AT_ONCE }, async () => {
+    // They share one iterator, so each question is asked once.
+    for (const prompt of left) answers.set(prompt, await ask(client, prompt));
+  });
+  await Promise.all(workers);
+  for (const prompt of prompts) console.log(`${prompt}: ${answers.get(prompt)}`);
+} catch (error) {
+  if (!(error instanceof AgentCoreError)) throw error;
+  // One line that says what to do next; it holds no secrets.
+  console.error(`fan-out.mjs: ${error.message}`);
+  process.exitCode = 1;
+}

@@ -11,12 +11,13 @@ shortly before that expires. What it raises becomes the cause of a `CredentialsE
 
 import json
 import os
+import sys
 import threading
 import time
 import urllib.parse
 import urllib.request
 
-from agentcore_client import AgentCoreClient
+from agentcore_client import AgentCoreClient, AgentCoreError
 
 
 class Tokens:
@@ -44,12 +45,17 @@ class Tokens:
 
 
 def main() -> None:
-    env = os.environ
-    tokens = Tokens(env["TOKEN_URL"], env["CLIENT_ID"], env["CLIENT_SECRET"])
-    with AgentCoreClient(bearer_token=tokens) as client:
+    names = ("TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET")
+    if absent := [name for name in names if name not in os.environ]:
+        sys.exit(f"bearer.py: set {', '.join(absent)}")
+    with AgentCoreClient(bearer_token=Tokens(*(os.environ[name] for name in names))) as client:
         for prompt in ("Hi", "And again"):
             print(client.invoke({"prompt": prompt}).text)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AgentCoreError as error:
+        # One line that says what to do next; it holds no secrets.
+        sys.exit(f"bearer.py: {error}")

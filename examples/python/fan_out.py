@@ -9,6 +9,7 @@ again by itself. Cancelling (Ctrl-C) closes every connection at once.
 """
 
 import asyncio
+import sys
 
 from agentcore_client import AgentCoreError, AsyncAgentCoreClient, InvokeResponse
 
@@ -39,4 +40,8 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except AgentCoreError as error:
+        # One line that says what to do next; it holds no secrets.
+        sys.exit(f"fan_out.py: {error}")

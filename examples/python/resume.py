@@ -10,12 +10,18 @@ service does not check who owns a session, which is why the id needs a secret.
 """
 
 import os
+import sys
 
-from agentcore_client import AgentCoreClient, ResourceNotFoundException, SessionId
+from agentcore_client import (
+    AgentCoreClient,
+    AgentCoreError,
+    ResourceNotFoundException,
+    SessionId,
+)
 
 
 def session_of(tenant: str, user: str, conversation: str) -> SessionId:
-    return SessionId.derive(os.environ["SESSION_SECRET"], tenant, user, conversation)
+    return SessionId.derive(os.environ.get("SESSION_SECRET", ""), tenant, user, conversation)
 
 
 def main() -> None:
@@ -35,4 +41,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AgentCoreError as error:
+        # One line that says what to do next; it holds no secrets.
+        sys.exit(f"resume.py: {error}")

@@ -85,6 +85,25 @@ test("stream", async () => {
   assert.match(failed.said.trim(), /^stream\.mjs: .*127\.0\.0\.1.*$/);
 });
 
+test("what is not set is named in one line", async () => {
+  const given = { TOKEN_URL: "http://127.0.0.1:9/", CLIENT_ID: "id", CLIENT_SECRET: "secret" };
+  for (const [name, absent, says = absent] of [
+    ["stream", "AGENT_RUNTIME_ARN"],
+    ["resume", "AGENT_RUNTIME_ARN"],
+    ["resume", "SESSION_SECRET", "secret: "],
+    ["bearer", "AGENT_RUNTIME_ARN"],
+    ["bearer", "TOKEN_URL"],
+    ["fan-out", "AGENT_RUNTIME_ARN"],
+  ]) {
+    const { [absent]: _, ...env } = { ...withKeys, ...given };
+    const child = start([`${name}.mjs`], env);
+    assert.equal(await child.ended, 1, child.said);
+    const said = child.said.trim();
+    assert.ok(said.startsWith(`${name}.mjs: `) && said.includes(says), said);
+    assert.ok(!said.includes("\n"), said);
+  }
+});
+
 test("resume", async () => {
   assert.match(await run(["resume.mjs"]), /What is my name\?.*earlier: My name is Ada/s);
 });

@@ -85,6 +85,31 @@ def test_stream_without_a_runtime(local_data_plane):
     assert code == 1 and "runtime_arn" in stderr and "Traceback" not in stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "absent"),
+    [
+        ("stream", "AGENT_RUNTIME_ARN"),
+        ("resume", "AGENT_RUNTIME_ARN"),
+        ("resume", "SESSION_SECRET"),
+        ("bearer", "AGENT_RUNTIME_ARN"),
+        ("bearer", "TOKEN_URL"),
+        ("fan_out", "AGENT_RUNTIME_ARN"),
+    ],
+)
+def test_what_is_not_set_is_named_in_one_line(local_data_plane, name, absent):
+    given = {"TOKEN_URL": "http://127.0.0.1:9/", "CLIENT_ID": "id", "CLIENT_SECRET": "secret"}
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE), **environment(local_data_plane, **given)}
+    del env[absent]
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py"], env=env, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    says = "secret: " if absent == "SESSION_SECRET" else absent
+    line = done.stderr.strip()
+    assert line.startswith(f"{name}.py: ") and says in line and "\n" not in line
+    assert local_data_plane.count_posts() == 0
+
+
 def test_resume(local_data_plane):
     code, stdout, stderr = run("resume", local_data_plane)
     assert (code, stderr) == (0, "")
