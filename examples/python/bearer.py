@@ -57,5 +57,4 @@ if __name__ == "__main__":
     try:
         main()
     except AgentCoreError as error:
-        # One line that says what to do next; it holds no secrets.
         sys.exit(f"bearer.py: {error}")

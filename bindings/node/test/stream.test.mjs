@@ -230,6 +230,24 @@ test("stopOnClose ends the session where a limit ends the stream", async () => {
   assert.ok(await gone());
 });
 
+test("stopOnClose ends the session where the signal aborts as the head arrives", async () => {
+  const controller = new AbortController();
+  const { signal } = controller;
+  // Let go of by the call, and not yet heard by the stream.
+  signal.removeEventListener = (...args) => {
+    AbortSignal.prototype.removeEventListener.apply(signal, args);
+    controller.abort();
+  };
+  const since = (await plane.journal()).at(-1)?.seq ?? 0;
+  const begun = client.stream({ mode: "silent" }, { signal, stopOnClose: true });
+  assert.equal((await failure(begun)).name, "AbortError");
+  const isNew = (kind) => (entry) => entry.seq > since && entry.kind === kind;
+  await plane.waitFor((entry) => isNew("request")(entry) && /stop/.test(entry.target));
+  await plane.waitFor(isNew("disconnect"));
+  const [asked, stopped] = (await plane.journal()).filter(isNew("request"));
+  assert.equal(stopped.sessionId, asked.sessionId);
+});
+
 test("toReadableStream gives the raw bytes", async () => {
   const stream = await client.stream({ mode: "stream", tokens: 3 });
   const text = await new Response(stream.toReadableStream()).text();
