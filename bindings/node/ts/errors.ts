@@ -56,7 +56,7 @@ export interface Attempt {
   readonly pause?: number;
 }
 
-/** What an {@link AgentCoreError} may know besides its message. */
+/** What an {@link AgentCoreError} may know besides its message: its members of the same names. */
 export interface ErrorMembers {
   delivery?: Delivery;
   status?: number;

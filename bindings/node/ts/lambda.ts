@@ -51,7 +51,9 @@ export interface LambdaCall<
   Event extends FunctionUrlEvent = FunctionUrlEvent,
   Context extends LambdaContext = LambdaContext,
 > {
+  /** What the function URL was asked, as Lambda tells it. */
   readonly event: Event;
+  /** Of this invocation. */
   readonly context: Context;
   /** Ends a call while there is time left to tell the browser so; for `client.stream`. */
   readonly timeouts: { readonly deadline: number };

@@ -107,8 +107,11 @@ export interface TraceContext {
 export interface McpHeaders {
   /** `Mcp-Session-Id`: for MCP servers, this and not the runtime session routes the call. */
   sessionId?: string | undefined;
+  /** `Mcp-Protocol-Version`. */
   protocolVersion?: string | undefined;
+  /** `Mcp-Method`. */
   method?: string | undefined;
+  /** `Mcp-Name`. */
   name?: string | undefined;
 }
 

@@ -13,43 +13,69 @@ import type { Readable, Writable } from "node:stream";
  * that kind, which the README of agentcore-local lists, in camel case.
  */
 export interface JournalEntry {
+  /** Its number; they only go up. */
   readonly seq: number;
+  /** Milliseconds since the data plane was started. */
   readonly atMs: number;
+  /** The number of the connection. */
   readonly connection: number;
+  /** What it is, e.g. `"request"`, `"response"` or `"disconnect"`. */
   readonly kind: string;
   // biome-ignore lint/suspicious/noExplicitAny: each kind has members of its own.
   readonly [member: string]: any;
 }
 
-/**
- * What is to go wrong, e.g. `{ status: 429, code: "ThrottlingException", repeat: 2 }`. The members are
- * listed in the README of agentcore-local; here they are in camel case.
- */
+/** What is to go wrong, e.g. `{ status: 429, code: "ThrottlingException", repeat: 2 }`. */
 export interface Fault {
+  /** For how many calls; 0 counts as 1. */
   repeat?: number;
+  /** Only for calls whose target contains this text. */
   pathContains?: string;
+  /** Only for calls of this session. */
   session?: string;
+  /** Answer with this status instead of running the agent. */
   status?: number;
+  /** The `x-amzn-ErrorType` of that answer. */
   code?: string;
+  /** The `message` of that answer. */
   message?: string;
+  /** The body of that answer, in place of the service's JSON. */
   body?: string;
+  /** Headers added to the answer, whatever it is. */
   headers?: Readonly<Record<string, string>>;
+  /** Wait so long before the head is written. */
   delayHeadMs?: number;
+  /** Read the request and then say nothing until the client leaves. */
   neverAnswer?: boolean;
+  /** Read the request, then reset the connection. */
   resetAfterRequest?: boolean;
+  /** Read the request, then close the connection without an answer. */
   closeAfterRequest?: boolean;
+  /** Write bytes that are not HTTP in place of a head, then close. */
   garbageHead?: boolean;
+  /** After so many body bytes, go silent until the client leaves. */
   stallAfterBytes?: number;
+  /** After so many body bytes, reset the connection. */
   resetAfterBytes?: number;
+  /** After so many body bytes, close the connection within a chunk. */
   truncateAfterBytes?: number;
+  /** After so many body bytes, write a chunk size line that is none, then close. */
   garbageChunkAfterBytes?: number;
+  /** Every byte of the answer in a write of its own. */
   split?: boolean;
+  /** Claim `Content-Encoding: gzip` over a body that is not. */
   wrongEncoding?: boolean;
+  /** Answer 307 with this `Location`. */
   redirect?: string;
+  /** Answer 101 Switching Protocols, unasked, and close. */
   switching?: boolean;
+  /** Add headers of about so many bytes to the answer. */
   bigHeaders?: number;
+  /** After the answer, close the connection when it stays idle so long. */
   closeIdleAfterMs?: number;
+  /** Answer with `Connection: close` and close. */
   connectionClose?: boolean;
+  /** For this call the clock is so many seconds off: in the `Date` header and in the check. */
   dateOffsetS?: number;
 }
 
