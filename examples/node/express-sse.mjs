@@ -11,7 +11,13 @@
 // breaks. When the browser leaves, the connection to the agent is closed at once, and `stopOnClose`
 // stops the agent's session, too.
 import { once } from "node:events";
-import { AgentCoreClient, InvalidInputError, publicError, SessionId } from "agentcore-client";
+import {
+  AgentCoreClient,
+  InvalidInputError,
+  publicError,
+  SessionId,
+  TooLargeError,
+} from "agentcore-client";
 import express from "express";
 
 const agent = new AgentCoreClient({ timeouts: { total: 300_000 } });
@@ -43,6 +49,14 @@ app.post("/ask", async (request, response) => {
     if (response.headersSent) response.end(`event: error\ndata: ${body}\n\n`);
     else response.writeHead(status, headers).end(body);
   }
+});
+
+// What `express.json()` refuses; Express itself would answer with a page, and a stack in it.
+app.use((refused, _request, response, _next) => {
+  const Kind = refused.status === 413 ? TooLargeError : InvalidInputError;
+  const error = new Kind(`body: ${refused.type}`, { delivery: "not_sent", field: "body" });
+  const { status, headers, body } = publicError(error);
+  response.writeHead(status, headers).end(body);
 });
 
 function textIn(body, field) {

@@ -31,13 +31,18 @@ writeFileSync(
   `const { createServer } = require("node:http");
   module.exports = () => {
     let handler;
+    let refuse;
     return {
-      use() {},
+      use: (given) => { if (given?.length === 4) refuse = given; },
       post: (_, given) => { handler = given; },
       listen: (port, host, ready) => createServer(async (request, response) => {
         const chunks = [];
         for await (const chunk of request) chunks.push(chunk);
-        request.body = JSON.parse(Buffer.concat(chunks));
+        try {
+          request.body = JSON.parse(Buffer.concat(chunks));
+        } catch (error) {
+          return refuse(Object.assign(error, { status: 400, type: "entity.parse.failed" }), request, response);
+        }
         request.get = (name) => request.headers[name];
         response.set = (headers) => response.setHeaders(new Headers(headers));
         handler(request, response);
@@ -160,14 +165,18 @@ test("express-sse", async () => {
       delivery: "not_sent",
       field: "prompt",
     });
+    const broken = await ask("", { body: "{" });
+    assert.deepEqual([broken.status, (await broken.json()).error.field], [400, "body"]);
     assert.equal(await plane.countPosts(), posts);
     await plane.addFault({ status: 403, code: "AccessDeniedException", message: "arn:secret" });
     const refused = await ask("Hi");
     assert.equal(refused.status, 403);
     assert.doesNotMatch(await refused.text(), /arn/);
     await plane.addFault({ resetAfterBytes: 14 });
-    const broken = await (await ask("Hi")).text();
-    assert.match(broken, /\n\nevent: error\ndata: {"error":{"code":"STREAM_INTERRUPTED",/);
+    assert.match(
+      await (await ask("Hi")).text(),
+      /\n\nevent: error\ndata: {"error":{"code":"STREAM_INTERRUPTED",/,
+    );
 
     const since = (await plane.journal()).at(-1).seq;
     await plane.addFault({ stallAfterBytes: 5 });
