@@ -14,6 +14,9 @@ mod queue;
 mod relay;
 mod ids;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 /// The native half of `agentcore_client`. Private: import from `agentcore_client`.
@@ -44,7 +47,22 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        refuse_a_second_interpreter(module.py())?;
         agentcore_ffi::capture_logs();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}
+
+/// What stands in statics belongs to the interpreter that came first. From 3.12 on, Python itself lets
+/// no other than the main one in.
+fn refuse_a_second_interpreter(py: Python<'_>) -> PyResult<()> {
+    static FIRST: AtomicUsize = AtomicUsize::new(0);
+    // Each interpreter has one of its own.
+    let here = py.import("builtins")?.as_ptr() as usize;
+    match FIRST.compare_exchange(0, here, Ordering::AcqRel, Ordering::Acquire) {
+        Err(first) if first != here => Err(PyImportError::new_err(
+            "agentcore_client serves one interpreter of a process, and another one has imported it",
+        )),
+        _ => Ok(()),
     }
 }

@@ -84,3 +84,23 @@ def test_names_say_where_they_come_from():
 
 def test_the_types_can_be_imported():
     run("from agentcore_client.types import Payload, InvokeOptions; assert Payload")
+
+
+def test_a_second_interpreter_is_refused():
+    done = run(
+        """
+        try: import _interpreters as interpreters
+        except ImportError: import _xxsubinterpreters as interpreters
+        import agentcore_client
+        # Again in the same one is no harm.
+        del sys.modules["agentcore_client._native"]
+        import agentcore_client._native
+        code = "import sys\\nsys.path[:] = %r\\ntry: import agentcore_client\\nexcept ImportError as error: print(error)"
+        execute = getattr(interpreters, "exec", None) or interpreters.run_string
+        execute(interpreters.create(), code % sys.path)
+        print(agentcore_client.SessionId.generate()[8])
+        """
+    )
+    refused, still = done.stdout.splitlines()
+    assert "interpreter" in refused
+    assert still == "-"
