@@ -95,7 +95,11 @@ def test_a_second_interpreter_is_refused():
         # Again in the same one is no harm.
         del sys.modules["agentcore_client._native"]
         import agentcore_client._native
-        code = "import sys\\nsys.path[:] = %r\\ntry: import agentcore_client\\nexcept ImportError as error: print(error)"
+        code = (
+            "import sys; sys.path[:] = %r\\n"
+            "try: import agentcore_client\\n"
+            "except ImportError as error: print(error, flush=True)"
+        )
         execute = getattr(interpreters, "exec", None) or interpreters.run_string
         execute(interpreters.create(), code % sys.path)
         print(agentcore_client.SessionId.generate()[8])
