@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { readFileSync } from "node:fs";
-import { test } from "node:test";
+import { Writable } from "node:stream";
+import { after, test } from "node:test";
 import * as all from "agentcore-client";
 import {
   AgentCoreClient,
@@ -14,7 +15,7 @@ import {
   readJson,
 } from "agentcore-client";
 import { streamHandler } from "agentcore-client/lambda";
-import { clientOf, failure, localDataPlane } from "./support.mjs";
+import { clientOf, failure, localDataPlane, pause } from "./support.mjs";
 
 const classes = new Map(Object.entries(all));
 const plane = await localDataPlane();
@@ -112,6 +113,44 @@ test("Lambda: the option is checked when the function starts", () => {
   }
   assert.throws(() => streamHandler(() => undefined, { margin: "1s" }), TypeError);
   streamHandler(() => undefined, { margin: 0 });
+});
+
+test("Lambda: hanging up ends the call, an answer that breaks off fails the invocation", async (t) => {
+  t.mock.method(console, "error", () => undefined);
+  globalThis.awslambda = {
+    streamifyResponse: (handler) => handler,
+    HttpResponseStream: { from: (stream) => stream },
+  };
+  after(() => {
+    delete globalThis.awslambda;
+  });
+  const http = { method: "POST" };
+  const asked = {
+    rawPath: "/",
+    rawQueryString: "",
+    headers: {},
+    isBase64Encoded: false,
+    requestContext: { domainName: "abc.lambda-url.us-west-2.on.aws", http },
+  };
+  const context = { getRemainingTimeInMillis: () => 60_000 };
+  const out = () => new Writable({ write: (_chunk, _encoding, done) => done() });
+
+  const since = (await plane.journal()).at(-1)?.seq ?? 0;
+  const isNew = (kind) => (entry) => entry.seq > since && entry.kind === kind;
+  const endless = { mode: "stream", tokens: 100_000, delay_ms: 5 };
+  const relay = streamHandler((_, { signal }) => client.stream(endless, { signal }));
+  const taken = out();
+  const relaying = relay(asked, taken, context);
+  await plane.waitFor(isNew("request"));
+  await pause(50);
+  taken.destroy();
+  await relaying;
+  await plane.waitFor(isNew("disconnect"));
+
+  const breaks = new ReadableStream({ start: (controller) => controller.error(new Error("torn")) });
+  const headers = { "content-type": "text/event-stream" };
+  const broken = streamHandler(() => new Response(breaks, { headers }));
+  await assert.rejects(broken(asked, out(), context), /torn/);
 });
 
 test("the log is told what the browser is not", () => {
