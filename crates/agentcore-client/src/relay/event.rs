@@ -2,11 +2,16 @@
 //! comes in as JSON and leaves as checked parts, or as a refusal that says which
 //! part is not what it should be.
 
+use std::time::{Duration, SystemTime};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::hooks::Refusal;
+
+/// No message waits so long for its function.
+const OLDEST: Duration = Duration::from_secs(300);
 
 /// What a WebSocket API wants to know after an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +68,7 @@ impl ProxyResponse {
 }
 
 /// One socket of one API.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Connection {
     pub(super) api_id: String,
     pub(super) stage: String,
@@ -125,6 +130,14 @@ impl<'a> Event<'a> {
     /// The event as it came.
     pub(super) fn all(&self) -> &'a Value {
         self.all
+    }
+
+    /// How long ago the gateway took the message, where it says so. What is older than any gateway
+    /// waits was made for a test, or the clocks differ.
+    pub(super) fn age(&self, now: SystemTime) -> Option<Duration> {
+        let taken = self.context.get("requestTimeEpoch")?.as_u64()?;
+        let taken = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(taken))?;
+        now.duration_since(taken).ok().filter(|age| *age < OLDEST)
     }
 
     pub(super) fn route(&self) -> Result<Route<'a>, Refusal> {
