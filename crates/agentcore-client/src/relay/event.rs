@@ -91,8 +91,9 @@ impl Connection {
         if !name(stage) {
             return Err(Refusal::invalid("requestContext.stage must be the name of a stage"));
         }
-        let is_path = matches!(id, "." | "..");
-        if is_path || !(1..=128).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
+        // Base64, with the letters for URLs or without.
+        let base64 = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'=' | b'+');
+        if !(1..=128).contains(&id.len()) || !id.bytes().all(base64) {
             return Err(Refusal::invalid("requestContext.connectionId must be a connection id"));
         }
         Ok(Self { api_id: api_id.to_owned(), stage: stage.to_owned(), id: id.to_owned() })

@@ -30,6 +30,7 @@ async fn bad_input_asks_nothing_and_says_what_is_wrong() {
         with("apiId", json!("evil.example/")),
         with("stage", json!("a/b")),
         with("connectionId", json!("..")),
+        with("connectionId", json!("../evil")),
     ] {
         let response = relay.handle(event.clone(), context()).await;
         assert_eq!(response.status_code(), 400, "{event}");
