@@ -23,9 +23,13 @@ export function relayPlane(...args) {
   });
 }
 
-/** The page, when it is connected. */
+/** The page, when it is connected. `page.received` is what its socket has got. */
 export async function open(browser, plane, options) {
   const page = await newPage(browser, options);
+  page.received = [];
+  page.on("websocket", (socket) => {
+    socket.on("framereceived", ({ payload }) => page.received.push(JSON.parse(payload)));
+  });
   await page.goto(`${plane.baseUrl}/`);
   await page.waitForSelector("#connection[data-state=open]", { timeout: 60_000 });
   return page;

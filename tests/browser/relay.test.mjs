@@ -12,8 +12,7 @@ const browser = await launch();
 const open = (options) => relay.open(browser, plane, options);
 
 const words = (count) => Array.from({ length: count }, (_, n) => `word${n}`).join(" ");
-const invocations = async (since) =>
-  (await plane.journal(since)).filter(relay.isInvocation);
+const invocations = async (since) => (await plane.journal(since)).filter(relay.isInvocation);
 
 test("tokens appear as they come", async () => {
   const page = await open();
