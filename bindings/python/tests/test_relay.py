@@ -246,7 +246,9 @@ def test_a_custom_domain_stands_for_host_and_stage() -> None:
         async with connect(plane, stage="chat") as socket:
             frames = await Socket(socket).ask(ask=stream(3))
             assert text(frames) == tokens(3)
-        [connection_id] = [e["connection_id"] for e in plane.journal() if e["kind"] == "socket_opened"]
+        [connection_id] = [
+            e["connection_id"] for e in plane.journal() if e["kind"] == "socket_opened"
+        ]
         targets = {e["target"] for e in plane.journal() if e["kind"] == "request"}
         posts = {target for target in targets if "connections" in target}
         assert posts == {f"/chat/@connections/{connection_id.replace('=', '%3D')}"}

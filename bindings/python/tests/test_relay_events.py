@@ -1,4 +1,4 @@
-"""The relay's function as somebody else invokes it: events that come twice, are forged, or are none."""
+"""The relay's function as somebody else invokes it: with events that come twice, or are forged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import boto3
 import pytest
-from relay_support import EXAMPLE, Socket, connect, gateway, journaled, last, stream, text, tokens
+from relay_support import EXAMPLE, Socket, connect, gateway, journaled, last, stream, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +120,9 @@ def test_the_example_s_table_stops_the_second_delivery() -> None:
     prompt = " ".join(f"word{number}" for number in range(100))
     with table() as (url, numbers):
         endpoint = {"AWS_ENDPOINT_URL_DYNAMODB": url}
-        with gateway("--pace-ms", "40", folder=EXAMPLE / "python", **variables, **endpoint) as plane:
+        with gateway(
+            "--pace-ms", "40", folder=EXAMPLE / "python", **variables, **endpoint
+        ) as plane:
             asyncio.run(ask_twice(plane, {"prompt": prompt}))
             assert plane.count_posts() == 1
     assert len(numbers) == 1
@@ -142,7 +144,11 @@ def test_a_forged_event_is_refused(tmp_path: Path) -> None:
                 for name, value in sealed.items()
             }
             # What an attacker would want: to speak to another, in another's session, or later.
-            wanted = {"connectionId": theirs, "session": "s" * 40, "issuedAt": sealed["issuedAt"] + "0"}
+            wanted = {
+                "connectionId": theirs,
+                "session": "s" * 40,
+                "issuedAt": sealed["issuedAt"] + "0",
+            }
             forged = [{**sealed, **{name: value}} for name, value in {**changes, **wanted}.items()]
             forged += [{**sealed, "payload": sealed["payload"] + "AA"}, {**sealed, "hmac": ""}, {}]
             for event in forged:
@@ -255,7 +261,14 @@ class TestBadInput:
             async with connect(plane) as socket:
                 client = Socket(socket)
                 before = plane.count_posts()
-                for message in ("hello", "{}", b"\xff", b"hello", '{"action": "other"}', '{"id": ""}'):
+                for message in (
+                    "hello",
+                    "{}",
+                    b"\xff",
+                    b"hello",
+                    '{"action": "other"}',
+                    '{"id": ""}',
+                ):
                     await socket.send(message)
                     frame = await client.frame()
                     assert (frame["type"], frame["code"]) == ("error", "invalid_message"), message

@@ -243,7 +243,7 @@ class LocalDataPlane:
         """Delivers an asynchronous event of the function behind the gateway once more.
 
         Args:
-            request_id: Of the event, as the journal's `function_started` has it. Default: the latest.
+            request_id: Of the event, as the journal has it. Default: the latest event.
             after: When, in seconds from now.
 
         Raises:
