@@ -162,6 +162,7 @@ fn read(options: &Options<'_>) -> PyResult<RelayOptions> {
                 })?;
                 read.second_stage = Some(stage);
             }
+            "claims_table" => read.claims_table = Some(text()?),
             "resume_lifetime" => read.resume_lifetime = seconds()?,
             "anyone_resumes" => read.anyone_resumes = flag()?,
             "trust_client_session_ids" => read.trust_client_session_ids = flag()?,

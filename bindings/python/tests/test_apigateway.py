@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import runpy
 import time
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from agentcore_client import AgentCoreClient, Credentials, InvalidInputError
@@ -43,6 +41,7 @@ def test_options_are_checked_by_name() -> None:
         "second_stage": {"second_stage": "sometimes"},
         "endpoint_url": {"endpoint_url": "ftp://a"},
         "region": {"region": "nowhere"},
+        "claims_table": {"claims_table": "a table"},
     }.items():
         with pytest.raises(InvalidInputError) as refused:
             relay(**options)
@@ -184,32 +183,3 @@ def test_importing_it_imports_little() -> None:
         relay.handle({})
     """
     assert not imported(program) & HEAVY
-
-
-def test_the_example_claims_each_event_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Taken(Exception):
-        pass
-
-    class Table:
-        exceptions = type("exceptions", (), {"ConditionalCheckFailedException": Taken})
-        numbers: ClassVar[set[str]] = set()
-
-        def put_item(self, **put: Any) -> None:
-            assert put["ConditionExpression"] == "attribute_not_exists(nonce)"
-            number = put["Item"]["nonce"]["S"]
-            if number in self.numbers:
-                raise Taken
-            self.numbers.add(number)
-
-    example = Path(__file__).parents[3] / "examples/lambda-websocket/python"
-    monkeypatch.syspath_prepend(str(example))
-    arn = "arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/my_agent-0123456789"
-    monkeypatch.setenv("AGENT_RUNTIME_ARN", arn)
-    monkeypatch.setenv("AGENTCORE_RELAY_SECRET", SECRET)
-    monkeypatch.setenv("ALLOWED_ORIGINS", "https://a.example")
-    without = runpy.run_path(str(example / "handler.py"))
-    assert without["relay"]._claim is None
-    monkeypatch.setenv("CLAIMS_TABLE", "claims")
-    claim = runpy.run_path(str(example / "handler.py"))["relay"]._claim
-    monkeypatch.setitem(claim.__globals__, "table", Table)
-    assert [claim("a"), claim("a"), claim("b")] == [True, False, True]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import boto3
@@ -81,9 +82,11 @@ def test_without_a_claim_another_process_asks_the_agent_again() -> None:
 
 
 @contextmanager
-def table() -> Iterator[tuple[str, set[str]]]:
-    """A DynamoDB that knows one call: to put what is not there yet."""
-    numbers: set[str] = set()
+def table() -> Iterator[tuple[str, list[int]]]:
+    """A DynamoDB that knows one call: to put what is not there yet. Its first answer gets lost."""
+    claimants: dict[str, str] = {}
+    calls: list[int] = []
+    lock = Lock()
 
     class Table(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -91,14 +94,21 @@ def table() -> Iterator[tuple[str, set[str]]]:
             assert self.headers["x-amz-target"].endswith(".PutItem")
             assert "/dynamodb/aws4_request" in self.headers["authorization"]
             assert put["TableName"] == "claims"
-            assert put["ConditionExpression"] == "attribute_not_exists(nonce)"
-            assert int(put["Item"]["expires"]["N"]) > 0
-            number = put["Item"]["nonce"]["S"]
+            condition = "attribute_not_exists(nonce) OR claimant = :claimant"
+            assert put["ConditionExpression"] == condition
+            item = {name: next(iter(value.values())) for name, value in put["Item"].items()}
+            assert int(item["expires"]) > time.time() + 3600
+            assert put["ExpressionAttributeValues"] == {":claimant": {"S": item["claimant"]}}
             status, answer = 200, {}
-            if number in numbers:
-                kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"
-                status, answer = 400, {"__type": kind, "message": "The conditional request failed"}
-            numbers.add(number)
+            with lock:
+                if claimants.setdefault(item["nonce"], item["claimant"]) != item["claimant"]:
+                    kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"
+                    status, answer = 400, {"__type": kind, "message": "The request failed"}
+                calls.append(status)
+            if len(calls) == 1:
+                # Done, but nobody hears of it.
+                self.close_connection = True
+                return
             body = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-type", "application/x-amz-json-1.0")
@@ -111,21 +121,21 @@ def table() -> Iterator[tuple[str, set[str]]]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Table) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", numbers
+        yield f"http://127.0.0.1:{server.server_port}", calls
         server.shutdown()
 
 
 def test_the_example_s_table_stops_the_second_delivery() -> None:
     variables = {"ALLOWED_ORIGINS": "http://localhost", "CLAIMS_TABLE": "claims"}
     prompt = " ".join(f"word{number}" for number in range(100))
-    with table() as (url, numbers):
+    with table() as (url, calls):
         endpoint = {"AWS_ENDPOINT_URL_DYNAMODB": url}
         with gateway(
             "--pace-ms", "40", folder=EXAMPLE / "python", **variables, **endpoint
         ) as plane:
             asyncio.run(ask_twice(plane, {"prompt": prompt}))
             assert plane.count_posts() == 1
-    assert len(numbers) == 1
+    assert calls == [200, 200, 400]
 
 
 # -- forged ----------------------------------------------------------------------------------------

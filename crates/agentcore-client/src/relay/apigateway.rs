@@ -70,7 +70,8 @@
 //! A WebSocket API waits 29 s for its function. So in Lambda, the function answers at once and
 //! invokes itself asynchronously for the rest ([`SecondStage`]). Lambda may deliver such an event
 //! late or more than once: it is dated and sealed, refused after 30 s, and not taken twice by the
-//! same process; a [`claim`](WebSocketRelayBuilder::claim) hook makes that hold across processes.
+//! same process; a [`claims_table`](WebSocketRelayBuilder::claims_table), or a hook, makes that hold
+//! across processes.
 //! Without it a rare duplicate is possible: the agent runs twice, and both answers come under the
 //! same id. Set `maximum_retry_attempts = 0` and
 //! `maximum_event_age_in_seconds = 60` on the function.
@@ -83,6 +84,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::aws::Aws;
+use super::claims::Claims;
 use super::event::{Connection, Event, Route, Wishes, default_payload};
 use super::frames::{Again, Frame, Outbox};
 use super::hooks::{Hooks, boxed};
@@ -162,6 +164,7 @@ struct Relay {
     poster: Arc<Poster>,
     sessions: Sessions,
     stages: Stages,
+    claims: Option<Claims>,
 }
 
 impl fmt::Debug for WebSocketRelay {
@@ -211,6 +214,7 @@ pub struct WebSocketRelayBuilder {
     resume_lifetime: Duration,
     anyone_resumes: bool,
     trust_client_session_ids: bool,
+    claims_table: Option<String>,
     environment: Environment,
 }
 
@@ -247,6 +251,7 @@ impl WebSocketRelay {
             resume_lifetime: Duration::from_secs(8 * 3600),
             anyone_resumes: false,
             trust_client_session_ids: false,
+            claims_table: None,
             environment: Environment::process(),
         }
     }
@@ -426,10 +431,12 @@ impl Relay {
             return ProxyResponse::status(403);
         };
         let task = delivered.task;
-        let is_first = match &self.options.hooks.claim {
+        let by = self.times(context).0;
+        let is_first = match (&self.options.hooks.claim, &self.claims) {
             _ if !self.stages.is_first(&delivered.nonce) => Ok(false),
-            Some(claim) => in_time(self.times(context).0, claim(delivered.nonce)).await,
-            None => Ok(true),
+            (Some(claim), _) => in_time(by, claim(delivered.nonce)).await,
+            (None, Some(table)) => in_time(by, table.claim(&self.aws, &delivered.nonce, by)).await,
+            (None, None) => Ok(true),
         };
         let refusal = match is_first {
             Ok(true) if delivered.is_late => {
@@ -595,9 +602,17 @@ impl WebSocketRelayBuilder {
         self
     }
 
-    /// Says whether a second-stage event comes for the first time, by its number: `true` once and
-    /// `false` from then on, for all copies of the function. A conditional put into a table does
-    /// that; its entries may go after a minute.
+    /// Answers no second-stage event twice, whichever copy of the function it comes to: each puts
+    /// its number into this DynamoDB table, whose key is `nonce`, a text. The time in `expires` is
+    /// for the table's time to live. The function needs `dynamodb:PutItem` on it.
+    pub fn claims_table(mut self, name: impl Into<String>) -> Self {
+        self.claims_table = Some(name.into());
+        self
+    }
+
+    /// In place of a [`claims_table`](Self::claims_table): says whether a second-stage event comes for
+    /// the first time, by its number: `true` once and `false` from then on, for all copies of the
+    /// function.
     pub fn claim<F, R>(mut self, hook: F) -> Self
     where
         F: Fn(String) -> R + Send + Sync + 'static,
@@ -740,6 +755,20 @@ impl WebSocketRelayBuilder {
         let lambda = configured("AWS_ENDPOINT_URL_LAMBDA")
             .map(|url| ServiceEndpoint::parse("AWS_ENDPOINT_URL_LAMBDA", &url, &[]))
             .transpose()?;
+        let claims = match self.claims_table {
+            Some(_) if self.options.hooks.claim.is_some() => {
+                let rule = "give a table or a hook";
+                return Err(Error::invalid("claims_table", "beside a claim hook", rule));
+            }
+            Some(name) => {
+                let endpoint = match configured("AWS_ENDPOINT_URL_DYNAMODB") {
+                    Some(url) => ServiceEndpoint::parse("AWS_ENDPOINT_URL_DYNAMODB", &url, &[])?,
+                    None => ServiceEndpoint::aws(format!("dynamodb.{region}.{dns_suffix}")),
+                };
+                Some(Claims::new(&name, &region, endpoint)?)
+            }
+            None => None,
+        };
         let stages = Stages::new(&secret, &region, lambda, env);
         let aws = Arc::new(Aws::new(&self.client, &region, env)?);
         let poster = Arc::new(Poster::new(Arc::clone(&aws), region, gateway));
@@ -750,6 +779,7 @@ impl WebSocketRelayBuilder {
             poster,
             sessions,
             stages,
+            claims,
         })))
     }
 }

@@ -1,4 +1,4 @@
-//! Calls to the services around a relay, API Gateway and Lambda: signed with the
+//! Calls to the services around a relay, such as API Gateway and Lambda: signed with the
 //! client's own credentials or, where the client has none, the environment's, and
 //! sent over the client's connections.
 
@@ -14,7 +14,7 @@ use crate::config::{Environment, Timeouts};
 use crate::error::{Error, Result};
 use crate::operations::{authorize, error_body, innermost};
 use crate::protocol::endpoint::ServiceEndpoint;
-use crate::protocol::service_error::AuthKind;
+use crate::protocol::service_error::{self, AuthKind};
 use crate::protocol::sigv4::{self, KeyCache, SigningScope};
 use crate::retry;
 use crate::transport::{HttpService, SendError, SendLimits};
@@ -101,10 +101,12 @@ impl Aws {
             Unanswered { sent, may_pass, why }
         })?;
         let status = response.status();
-        let code = response.headers().get("x-amzn-errortype").and_then(|v| v.to_str().ok());
-        let code = code.map(|code| code.split(':').next().unwrap_or(code).to_owned());
         // Read to its end, so that the connection can serve the next one.
-        error_body(response.body_mut(), end).await;
+        let body = error_body(response.body_mut(), end).await;
+        let code = match status.is_success() {
+            true => None,
+            false => service_error::code_of(response.headers(), &body),
+        };
         if status == StatusCode::FORBIDDEN {
             self.authorizer.forget_credentials();
         }

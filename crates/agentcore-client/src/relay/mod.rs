@@ -9,6 +9,7 @@ mod frames;
 mod hooks;
 mod aws;
 mod post;
+mod claims;
 mod sessions;
 mod second_stage;
 mod pump;

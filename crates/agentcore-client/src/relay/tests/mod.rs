@@ -55,6 +55,9 @@ struct World {
     events: Mutex<Vec<Request<Bytes>>>,
     /// Until when a post may take.
     ends: Mutex<Vec<Option<Instant>>>,
+    /// What a table says to a put, and the puts.
+    table: Mutex<VecDeque<(u16, &'static str)>>,
+    puts: Mutex<Vec<Request<Bytes>>>,
     chunks_read: AtomicUsize,
     agents_left: AtomicUsize,
 }
@@ -72,6 +75,8 @@ fn double() -> Double {
         invocations: Mutex::default(),
         events: Mutex::default(),
         ends: Mutex::default(),
+        table: Mutex::default(),
+        puts: Mutex::default(),
         chunks_read: AtomicUsize::new(0),
         agents_left: AtomicUsize::new(0),
     }))
@@ -144,6 +149,11 @@ impl HttpService for Double {
                     return Err(SendError::Broken("reset".into()));
                 }
                 Ok(answer(status).body(Body::empty()).unwrap())
+            } else if path == "/" {
+                let said = world.table.lock().unwrap().pop_front();
+                let (status, body) = said.expect("nothing is to be claimed");
+                world.puts.lock().unwrap().push(request);
+                Ok(answer(status).body(Body::full(body)).unwrap())
             } else {
                 world.invocations.lock().unwrap().push(request);
                 let chunks = |ready: Vec<String>, fed| {

@@ -40,6 +40,9 @@ fn what_is_wrong_with_a_relay_is_said_by_name() {
         field(double.builder().allowed_origins(["chat.example.com"])),
         Some("allowed_origins")
     );
+    assert_eq!(field(double.builder().claims_table("a table")), Some("claims_table"));
+    let both = double.builder().claims_table("claims").claim(|_| async { Ok(true) });
+    assert_eq!(field(both), Some("claims_table"));
     let by_env = double.builder_in(&[("AGENTCORE_RELAY_SECRET", SECRET)]).secret("");
     assert!(by_env.build().is_ok());
     let builder = double.builder();

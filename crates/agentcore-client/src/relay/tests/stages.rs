@@ -60,6 +60,43 @@ async fn a_claim_keeps_other_processes_from_answering_again() {
     assert_eq!(double.frames().pop().unwrap()["code"], "internal");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_table_says_what_comes_for_the_first_time() {
+    let kind = |name: &str| format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{name}"}}"#);
+    let taken = kind("ConditionalCheckFailedException").leak();
+    let denied = kind("AccessDeniedException").leak();
+    let throttled = kind("ThrottlingException").leak();
+    for (says, status, asked) in [
+        (&[(200, "{}")][..], 200, 1),
+        (&[(400, &*taken)], 200, 0),
+        (&[(400, &*throttled), (500, ""), (200, "{}")], 200, 1),
+        (&[(400, &*denied)], 500, 0),
+        (&[(500, ""), (500, ""), (500, ""), (500, "")], 500, 0),
+    ] {
+        let double = double().answering(sse(&["Hello"]));
+        double.0.table.lock().unwrap().extend(says);
+        let relay = double.builder().claims_table("relay-claims").build().unwrap();
+        // No deadline: the system's clock goes on while this one jumps.
+        let event = relay.event_at(SystemTime::now());
+        let response = relay.handle(event.clone(), LambdaContext::default()).await;
+        assert_eq!((response.status_code(), double.asked()), (status, asked), "{says:?}");
+        assert!(double.0.table.lock().unwrap().is_empty());
+        let puts = double.0.puts.lock().unwrap();
+        assert_eq!(puts[0].uri(), "https://dynamodb.us-west-2.amazonaws.com/");
+        assert_eq!(puts[0].headers()["x-amz-target"], "DynamoDB_20120810.PutItem");
+        let authorization = puts[0].headers()["authorization"].to_str().unwrap();
+        assert!(authorization.contains("/us-west-2/dynamodb/aws4_request"), "{authorization}");
+        for put in &*puts {
+            // Each try is of the same claimant.
+            assert_eq!(put.body(), puts[0].body());
+            let put: Value = serde_json::from_slice(put.body()).unwrap();
+            assert_eq!(put["TableName"], "relay-claims");
+            assert_eq!(put["Item"]["nonce"]["S"], event[MEMBER]["nonce"]);
+            assert_eq!(put["ExpressionAttributeValues"][":claimant"], put["Item"]["claimant"]);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_late_event_is_told_and_a_forged_one_is_not() {
     let double = double();
