@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import boto3
 import pytest
+from agentcore_client.testing import LocalDataPlaneError
 from relay_support import EXAMPLE, Socket, connect, gateway, journaled, last, stream, text
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def test_a_process_knows_an_event_again() -> None:
             await journaled(plane, since, kind="function_ended")
 
     with gateway("--concurrency", "1") as plane:
+        with pytest.raises(LocalDataPlaneError, match="no such event"):
+            plane.redeliver()
         asyncio.run(talk(plane))
         assert plane.count_posts() == 1
 

@@ -247,7 +247,7 @@ class LocalDataPlane:
             after: When, in seconds from now.
 
         Raises:
-            ValueError: If there is no such event.
+            LocalDataPlaneError: If there is no such event.
         """
         body = {"request_id": request_id, "delay_ms": round(after * 1000)}
         self._control("POST", "redeliver", body)
