@@ -211,6 +211,7 @@ describe("by itself", () => {
       allowedOrigins: { allowedOrigins: ["a.example"] },
       secondStage: { secondStage: "sometimes" },
       endpointUrl: { endpointUrl: "ftp://a" },
+      claimsTable: { claimsTable: "a table" },
     })) {
       assert.throws(() => relay(options), { field });
     }

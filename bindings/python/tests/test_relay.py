@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import websockets
-from relay_support import Socket, connect, gateway, journaled, last, stream, text, tokens
+from relay_support import SOON, Socket, connect, gateway, journaled, last, stream, text, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +64,45 @@ def test_a_socket_that_is_killed_ends_its_own_invocation(shared: LocalDataPlane)
             assert kinds.count("disconnect") == 1
 
     asyncio.run(talk())
+
+
+def test_a_silent_agent_is_left_when_its_client_is_gone(shared: LocalDataPlane) -> None:
+    async def talk() -> None:
+        async with connect(shared) as socket:
+            since = last(shared)
+            await Socket(socket).send(ask={"mode": "silent"})
+            assert json.loads(await socket.recv())["type"] == "start"
+            assert json.loads(await socket.recv())["type"] == "heartbeat"
+            socket.transport.abort()
+            assert (await journaled(shared, since, kind="disconnect"))["phase"] == "body"
+
+    asyncio.run(talk())
+
+
+def test_clients_of_plain_text_get_the_agent_s_words_and_name_their_sessions() -> None:
+    async def talk(plane: LocalDataPlane) -> None:
+        async def ask(prompt: str) -> list[str]:
+            async with connect(plane) as socket:
+                await socket.send(json.dumps({"prompt": prompt, "sessionId": "mine"}))
+                messages = []
+                while not messages or messages[-1] != "[DONE]":
+                    messages.append(await asyncio.wait_for(socket.recv(), SOON))
+                return messages
+
+        assert "".join(await ask("my name is Ada")) == "You said: my name is Ada.[DONE]"
+        assert "Ada" in "".join(await ask("who am I?"))
+        sessions = {e.get("session_id") for e in plane.journal() if e["kind"] == "request"} - {None}
+        [session] = sessions
+        assert session != "mine" and 33 <= len(session) <= 100
+        async with connect(plane) as socket:
+            await socket.send(json.dumps({"ask": {"mode": "silent"}}))
+            since = (await journaled(plane, 0, kind="session", state="active"))["seq"]
+            # Nothing is said to it, and still it is noticed that nobody is there.
+            socket.transport.abort()
+            assert (await journaled(plane, since, kind="disconnect"))["phase"] == "body"
+
+    with gateway(PLAIN=1) as plane:
+        asyncio.run(talk(plane))
 
 
 def test_a_large_answer_arrives_whole(shared: LocalDataPlane) -> None:

@@ -153,7 +153,7 @@ def test_a_forged_event_is_refused(tmp_path: Path) -> None:
             sealed = json.loads(kept.read_text())["agentcoreRelay"]
             [theirs] = [one for one in sockets(plane) if one != sealed["connectionId"]]
             changes: dict[str, object] = {
-                name: not value if isinstance(value, bool) else f"A{value[1:]}"
+                name: not value if isinstance(value, bool) else changed(value)
                 for name, value in sealed.items()
             }
             # What an attacker would want: to speak to another, in another's session, or later.
@@ -180,6 +180,10 @@ def test_a_forged_event_is_refused(tmp_path: Path) -> None:
 
     with gateway("--concurrency", "2", EVENTS=tmp_path) as plane:
         asyncio.run(talk(plane))
+
+
+def changed(text: str) -> str:
+    return ("B" if text.startswith("A") else "A") + text[1:]
 
 
 def sockets(plane: LocalDataPlane) -> list[str]:

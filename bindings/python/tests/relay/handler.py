@@ -26,6 +26,7 @@ def claim(nonce):
     return True
 
 
+PLAIN = {"format": "text", "end_marker": "[DONE]", "trust_client_session_ids": True}
 mapped = os.environ.get("MAPPED_TO")
 relay = WebSocketRelay(
     AgentCoreClient(),
@@ -36,6 +37,8 @@ relay = WebSocketRelay(
     # A custom domain that leads here.
     endpoint_url=os.environ["AWS_ENDPOINT_URL_LAMBDA"] + mapped if mapped else None,
     heartbeat=0.5,
+    # What clients of relays that were built by hand send and expect.
+    **PLAIN if "PLAIN" in os.environ else {},
 )
 
 
