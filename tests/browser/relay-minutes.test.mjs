@@ -15,12 +15,14 @@ const browser = await launch();
 const numbers = (count) => Array.from({ length: count }, (_, n) => `${n} `).join("");
 const since = async (seq, fits) => (await plane.journal(seq)).filter(fits);
 
-/** Asks, and gives the run of the function that answers. */
+/** Asks, and gives the run of the function that answers, once it has asked the agent. */
 async function begin(page, prompt) {
   const seq = await lastSeq(plane);
   await ask(page, prompt);
-  const isRun = (entry) => entry.seq > seq && entry.trigger === "event";
-  const { requestId } = await plane.waitFor(isRun, { timeoutMs: 30_000 });
+  const next = (fits) =>
+    plane.waitFor((entry) => entry.seq > seq && fits(entry), { timeoutMs: 30_000 });
+  const { requestId } = await next(({ trigger }) => trigger === "event");
+  await next(isInvocation);
   return { page, seq, requestId };
 }
 
@@ -54,11 +56,12 @@ test(`a browser and ${SOCKETS} sockets at once get every token once and in order
   await ask(page, "count 100 100");
   const all = await Promise.all(Array.from({ length: SOCKETS }, () => overSocket("count 20 20")));
   for (const frames of all) {
+    const end = { type: "end", id: "m", seq: frames.length - 1, state: "complete" };
+    assert.deepEqual(frames.at(-1), end);
     assert.deepEqual(
       frames.map(({ seq, id }) => [seq, id]),
       frames.map((_, at) => [at, "m"]),
     );
-    assert.equal(frames.at(-1).state, "complete");
     assert.equal(frames.map(({ text }) => text ?? "").join(""), numbers(20));
   }
   await ended(page);
