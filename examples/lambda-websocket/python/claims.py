@@ -9,11 +9,10 @@ imported at the first event and not before.
 import functools
 import os
 import time
-from typing import Any
 
 
 @functools.cache
-def table() -> Any:
+def table():
     import boto3
     from botocore.config import Config
 
