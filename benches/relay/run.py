@@ -269,7 +269,7 @@ def table(measured: Measured) -> str:
         f"| {memory[0]} | {memory[1]} |"
     )
     lines.append(
-        f"\nThe floor: `python -c pass` takes {min(measured.bare):.1f} ms of CPU, and a function that "
+        f"\nThe floor: `python -c pass` takes {min(measured.bare):.1f} ms of CPU, a function that "
         f"does nothing {min(measured.floor):.1f} ms and {floor['late']:.1f} MB."
     )
     return "\n".join(lines)
