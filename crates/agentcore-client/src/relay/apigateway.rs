@@ -31,8 +31,11 @@
 //! # What a client gets
 //!
 //! One JSON frame per message. Each has a `type` and the `id` of its answer. `seq` counts the
-//! frames of an answer from 0; a frame whose `seq` was seen before is to be ignored (after a broken
-//! connection to the gateway the relay can't know whether a frame arrived, and sends it again).
+//! frames of an answer from 0; a frame whose `seq` was seen before is to be ignored, and so is one of
+//! an answer that has ended. After a broken connection to the gateway the relay can't know whether a
+//! frame arrived, and sends it again; and what is refused before it becomes an answer has an `error`
+//! with `seq` 0, so that the refusal of a late duplicate changes nothing for a client whose answer
+//! has begun.
 //!
 //! | `type` | members | meaning |
 //! |---|---|---|
@@ -55,8 +58,10 @@
 //!
 //! # How it behaves
 //!
-//! One post is under way at a time and per answer; text that arrives meanwhile goes out with the
-//! next one, without a wait. A client that takes nothing slows the agent's stream down once 256 KiB
+//! One post is under way at a time for each socket; text that arrives meanwhile goes out with the
+//! next one, without a wait. That holds for all answers that one process relays. In Lambda each
+//! answer has a process of its own: frames of two that a client asked for at the same time may
+//! cross, each answer's own are in order, and `id` tells them apart. A client that takes nothing slows the agent's stream down once 256 KiB
 //! wait, and counts as gone after a minute. Messages are at most 128 KiB long, cut between
 //! characters. A client that has left is noticed at the next post, at the latest after one
 //! `heartbeat` (5 s); then the invocation is dropped at once. That does not stop the agent's
@@ -65,8 +70,9 @@
 //! A WebSocket API waits 29 s for its function. So in Lambda, the function answers at once and
 //! invokes itself asynchronously for the rest ([`SecondStage`]). Lambda may deliver such an event
 //! late or more than once: it is dated and sealed, refused after 30 s, and not taken twice by the
-//! same process; a [`claim`](WebSocketRelayBuilder::claim) hook makes that hold across processes,
-//! and without it a rare duplicate is possible. Set `maximum_retry_attempts = 0` and
+//! same process; a [`claim`](WebSocketRelayBuilder::claim) hook makes that hold across processes.
+//! Without it a rare duplicate is possible: the agent runs twice, and both answers come under the
+//! same id. Set `maximum_retry_attempts = 0` and
 //! `maximum_event_age_in_seconds = 60` on the function.
 
 use std::fmt;
@@ -78,7 +84,7 @@ use serde_json::Value;
 
 use super::aws::Aws;
 use super::event::{Connection, Event, Route, Wishes, default_payload};
-use super::frames::{Frame, Outbox};
+use super::frames::{Again, Frame, Outbox};
 use super::hooks::{Hooks, boxed};
 use super::post::{Gateway, Posted, Poster};
 use super::pump::Pump;
@@ -128,7 +134,7 @@ impl LambdaContext {
     }
 }
 
-/// How long stage one may take: API Gateway waits for 29 s.
+/// How long stage one may take from the message's arrival: API Gateway waits for 29 s.
 const STAGE_ONE: Duration = Duration::from_secs(28);
 
 /// Hooks are the application's, and may wait for ever.
@@ -138,7 +144,11 @@ async fn in_time<T>(
 ) -> Result<T, Refusal> {
     let Some(by) = by else { return work.await };
     let late = || Refusal::with(504, "timeout", "the relay took too long");
-    tokio::time::timeout_at(by.into(), work).await.unwrap_or_else(|_| Err(late()))
+    let by = tokio::time::Instant::from(by);
+    if by <= tokio::time::Instant::now() {
+        return Err(late());
+    }
+    tokio::time::timeout_at(by, work).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// The function behind a WebSocket API. Cheap to clone; made once, when the function starts.
@@ -329,7 +339,8 @@ impl Relay {
         let (mut by, _) = self.times(context);
         if self.in_two_stages() {
             // Later, the gateway has told the client that nobody answers, who may ask again.
-            let listens = Instant::now() + STAGE_ONE;
+            let age = event.age(SystemTime::now()).unwrap_or_default();
+            let listens = Instant::now() + STAGE_ONE.saturating_sub(age);
             by = Some(by.map_or(listens, |by| by.min(listens)));
         }
         let done = match in_time(by, answered).await {
@@ -415,30 +426,29 @@ impl Relay {
             return ProxyResponse::status(403);
         };
         let task = delivered.task;
-        if delivered.is_late {
-            let refusal = Refusal::with(400, "expired", "the message took too long to get here");
-            self.tell(&task.connection, &task.id, &refusal, context).await;
-            return ProxyResponse::refused(&refusal);
-        }
         let is_first = match &self.options.hooks.claim {
             _ if !self.stages.is_first(&delivered.nonce) => Ok(false),
             Some(claim) => in_time(self.times(context).0, claim(delivered.nonce)).await,
             None => Ok(true),
         };
-        match is_first {
+        let refusal = match is_first {
+            Ok(true) if delivered.is_late => {
+                Refusal::with(400, "expired", "the message took too long to get here")
+            }
             Ok(true) => {
                 self.relay(task, context).await;
-                ProxyResponse::status(200)
+                return ProxyResponse::status(200);
             }
+            // However late: its client has the answer, or is getting it.
             Ok(false) => {
                 tracing::warn!(target: "agentcore_client", "a second-stage event came twice");
-                ProxyResponse::status(200)
+                return ProxyResponse::status(200);
             }
-            Err(refusal) => {
-                self.tell(&task.connection, &task.id, &refusal, context).await;
-                ProxyResponse::refused(&refusal)
-            }
-        }
+            Err(refusal) => refusal,
+        };
+        tracing::warn!(target: "agentcore_client", "refused a second-stage event: {refusal}");
+        self.tell(&task.connection, &task.id, &refusal, context).await;
+        ProxyResponse::refused(&refusal)
     }
 
     /// Asks the agent and relays what it says.
@@ -456,7 +466,7 @@ impl Relay {
         let invoke = self.client.invoke(Payload::from(payload)).session(session).timeouts(timeouts);
         let pump = Pump {
             poster: Arc::clone(&self.poster),
-            connection,
+            socket: self.poster.socket(&connection),
             outbox,
             heartbeat: self.options.heartbeat,
             events: self.options.forward_events,
@@ -493,23 +503,34 @@ impl Relay {
             state: None,
         });
         if let Some(taken) = outbox.take() {
-            self.say(connection, taken.body.into(), context).await;
+            self.say(connection, taken.body.into(), outbox.again(), context).await;
         }
     }
 
     async fn pong(&self, connection: &Connection, context: &LambdaContext) {
         if self.options.format == FrameFormat::Json {
-            self.say(connection, Bytes::from_static(br#"{"type":"pong"}"#), context).await;
+            let pong = Bytes::from_static(br#"{"type":"pong"}"#);
+            self.say(connection, pong, Again::Yes, context).await;
         }
     }
 
     /// A word by the way: the gateway waits for it.
-    async fn say(&self, connection: &Connection, body: Bytes, context: &LambdaContext) {
+    async fn say(
+        &self,
+        connection: &Connection,
+        body: Bytes,
+        again: Again,
+        context: &LambdaContext,
+    ) {
         let soon = Instant::now() + WORD;
         let (_, end) = self.times(context);
         let end = Some(end.map_or(soon, |end| end.min(soon)));
-        if let Posted::Failed(why) = self.poster.post(connection, body, end).await {
-            tracing::warn!(target: "agentcore_client", "{why}");
+        let socket = self.poster.socket(connection);
+        match self.poster.post(&socket, body, again, end).await {
+            Posted::Failed(why) | Posted::Unknown(why) => {
+                tracing::warn!(target: "agentcore_client", "{why}");
+            }
+            Posted::Yes | Posted::Gone | Posted::TooLong => {}
         }
     }
 }
@@ -721,7 +742,7 @@ impl WebSocketRelayBuilder {
             .transpose()?;
         let stages = Stages::new(&secret, &region, lambda, env);
         let aws = Arc::new(Aws::new(&self.client, &region, env)?);
-        let poster = Arc::new(Poster { aws: Arc::clone(&aws), region, gateway });
+        let poster = Arc::new(Poster::new(Arc::clone(&aws), region, gateway));
         Ok(WebSocketRelay(Arc::new(Relay {
             client: self.client,
             options: self.options,

@@ -16,6 +16,7 @@ use crate::operations::{authorize, error_body, innermost};
 use crate::protocol::endpoint::ServiceEndpoint;
 use crate::protocol::service_error::AuthKind;
 use crate::protocol::sigv4::{self, KeyCache, SigningScope};
+use crate::retry;
 use crate::transport::{HttpService, SendError, SendLimits};
 
 /// These services answer in milliseconds or not at all.
@@ -141,10 +142,6 @@ impl Aws {
 /// Doubles from a tenth of a second to some three; up to half of it is left to chance, so that
 /// relays which were refused together do not come back together.
 pub(super) async fn back_off(failures: u32) {
-    let full = 100 << failures.min(5);
-    let mut chance = [0; 2];
-    // Without chance it waits the whole time.
-    let _ = getrandom::fill(&mut chance);
-    let less = full / 2 * u64::from(u16::from_be_bytes(chance)) / u64::from(u16::MAX);
-    tokio::time::sleep(Duration::from_millis(full - less)).await;
+    let full = Duration::from_millis(100 << failures.min(5));
+    tokio::time::sleep(full - (full / 2).mul_f64(retry::random())).await;
 }

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value, json};
 
+use crate::error::Delivery;
+
 /// The longest message that API Gateway takes.
 pub(super) const MAX_MESSAGE: usize = 128 << 10;
 /// From here on the agent's stream is not read any further until the socket has taken some.
@@ -27,11 +29,21 @@ pub enum FrameFormat {
     #[default]
     Json,
     /// The agent's text as it is, one message after the other; then, if there is one, `end`. Without
-    /// numbers a client can't tell that a text came twice, after a broken connection to the gateway.
+    /// numbers a client could not tell that a text came twice: after a post of which nobody knows
+    /// whether it arrived the answer ends, with `[interrupted] the answer broke off`.
     Text {
         /// What is sent last when the answer is complete.
         end: Option<String>,
     },
+}
+
+/// What is done after a broken connection, when nobody knows whether it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Sent again: a client can tell by its number that it has seen it, but not what it has missed.
+    Yes,
+    /// Not sent again, since nothing tells it from the next one.
+    No,
 }
 
 /// What waits to be sent.
@@ -97,6 +109,23 @@ impl Outbox {
 
     pub(super) fn is_json(&self) -> bool {
         self.format == FrameFormat::Json
+    }
+
+    /// Frames have numbers by which a client knows them again; the agent's words alone have none.
+    pub(super) fn again(&self) -> Again {
+        if self.is_json() { Again::Yes } else { Again::No }
+    }
+
+    /// Nothing of what waits is sent any more, but that there was more.
+    pub(super) fn break_off(&mut self) {
+        self.pieces.clear();
+        self.bytes = 0;
+        self.push(Frame::Error {
+            code: "interrupted",
+            message: "the answer broke off".to_owned(),
+            delivery: Some(Delivery::Accepted.as_str()),
+            state: None,
+        });
     }
 
     pub(super) fn is_empty(&self) -> bool {

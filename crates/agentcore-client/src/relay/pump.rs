@@ -12,9 +12,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::event::Connection;
-use super::frames::{Frame, Outbox, Taken};
-use super::post::{Posted, Poster};
+use super::frames::{Again, Frame, Outbox, Taken};
+use super::post::{Posted, Poster, Socket};
 use crate::error::{Error, ErrorKind, Limit, Result, StreamEnd};
 use crate::operations::answer::Framing;
 use crate::operations::invoke::Invoke;
@@ -23,7 +22,7 @@ use crate::operations::stream::{AgentEvent, AgentStream};
 /// What one answer needs.
 pub(super) struct Pump {
     pub(super) poster: Arc<Poster>,
-    pub(super) connection: Connection,
+    pub(super) socket: Arc<Socket>,
     pub(super) outbox: Outbox,
     pub(super) heartbeat: Duration,
     /// Whether events without text are passed on.
@@ -123,7 +122,13 @@ impl Pump {
                             tracing::warn!(target: "agentcore_client", "{why}");
                             return Ended::Lost;
                         }
-                        (Posted::Failed(why), _) => {
+                        // The rest behind a gap, or a text twice, would read like the agent's own.
+                        (Posted::Unknown(why), _) if ended != Ended::Lost => {
+                            tracing::warn!(target: "agentcore_client", "{why}");
+                            (source, ended) = (Source::Over, Ended::Lost);
+                            self.outbox.break_off();
+                        }
+                        (Posted::Failed(why) | Posted::Unknown(why), _) => {
                             tracing::warn!(target: "agentcore_client", "{why}");
                             return Ended::Lost;
                         }
@@ -195,18 +200,21 @@ impl Pump {
     }
 
     fn post(&self, mut taken: Taken) -> Posting {
-        let (poster, connection) = (Arc::clone(&self.poster), self.connection.clone());
+        let (poster, socket) = (Arc::clone(&self.poster), Arc::clone(&self.socket));
         let (body, end) = (Bytes::from(std::mem::take(&mut taken.body)), self.end);
-        let post = Box::pin(async move { poster.post(&connection, body, end).await });
+        let again = self.outbox.again();
+        let post = Box::pin(async move { poster.post(&socket, body, again, end).await });
         Posting { post, taken: Some(taken) }
     }
 
     fn beat(&self) -> Posting {
-        let (poster, connection) = (Arc::clone(&self.poster), self.connection.clone());
+        let (poster, socket) = (Arc::clone(&self.poster), Arc::clone(&self.socket));
         let (body, end) = (self.outbox.heartbeat(), self.end);
         let post: BoxFuture<'static, Posted> = match body {
-            Some(body) => Box::pin(async move { poster.post(&connection, body.into(), end).await }),
-            None => Box::pin(async move { poster.look(&connection, end).await }),
+            Some(body) => {
+                Box::pin(async move { poster.post(&socket, body.into(), Again::Yes, end).await })
+            }
+            None => Box::pin(async move { poster.look(&socket, end).await }),
         };
         Posting { post, taken: None }
     }

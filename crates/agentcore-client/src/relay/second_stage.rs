@@ -32,8 +32,10 @@ pub(super) const MEMBER: &str = "agentcoreRelay";
 const LIFETIME: Duration = Duration::from_secs(30);
 /// Lambda refuses larger asynchronous events, and so does this side, with a clearer error.
 const MAX_EVENT: usize = 1 << 20;
-/// Numbers of events that this process has seen within their lifetime.
+/// Numbers of events that this process has seen, and for how long it knows them: one that comes
+/// again late is then known for what it is, and its client has its answer already.
 const SEEN: usize = 4096;
+const REMEMBERED: Duration = Duration::from_secs(600);
 const TRIES: u32 = 4;
 
 /// Whether the answer is relayed by a second invocation.
@@ -149,7 +151,7 @@ impl Stages {
     pub(super) fn is_first(&self, nonce: &str) -> bool {
         let now = Instant::now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = |at: &Instant| now.duration_since(*at) > 2 * LIFETIME;
+        let old = |at: &Instant| now.duration_since(*at) > REMEMBERED;
         while seen.front().is_some_and(|(at, _)| old(at)) || seen.len() >= SEEN {
             seen.pop_front();
         }
