@@ -11,6 +11,7 @@ mod aws;
 mod post;
 mod sessions;
 mod second_stage;
+mod parts;
 mod pump;
 pub mod apigateway;
 
