@@ -18,7 +18,7 @@ use serde_json::{Map, Number, Value};
 use crate::client::Client;
 use crate::errors::{raise, raise_core};
 use crate::values::{self, Options};
-use crate::wait::drive_with;
+use crate::wait::{LONG_SLICE, drive_with};
 
 /// Deeper than any event, and far from the end of the stack.
 const DEEPEST: usize = 64;
@@ -70,7 +70,8 @@ impl Relay {
             Some(ask) => run_hook(ask, hook),
             None => Ok(()),
         };
-        let response = drive_with(py, lease.lane(), call, client.provider(py)?, &mut run)?;
+        let provider = client.provider(py)?;
+        let response = drive_with(py, lease.lane(), LONG_SLICE, call, provider, &mut run)?;
         from_json(py, &response)
     }
 }

@@ -765,7 +765,7 @@ impl WebSocketRelayBuilder {
                     Some(url) => ServiceEndpoint::parse("AWS_ENDPOINT_URL_DYNAMODB", &url, &[])?,
                     None => ServiceEndpoint::aws(format!("dynamodb.{region}.{dns_suffix}")),
                 };
-                Some(Claims::new(&name, &region, endpoint)?)
+                Some(Claims::new(&name, &region, &endpoint)?)
             }
             None => None,
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 
 use crate::auth::{Auth, Authorization, Authorizer};
 use crate::client::Client;
@@ -22,13 +22,24 @@ use crate::transport::{HttpService, SendError, SendLimits};
 /// These services answer in milliseconds or not at all.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// Where requests go, put together once for all of them.
+pub(super) struct Address {
+    uri: Uri,
+    host: HeaderValue,
+}
+
+impl Address {
+    pub(super) fn new(endpoint: &ServiceEndpoint, path: &str) -> Result<Self> {
+        Ok(Self { uri: endpoint.uri(path)?, host: endpoint.host_header()? })
+    }
+}
+
 /// One request to such a service.
 pub(super) struct Call<'a> {
     pub(super) service: &'static str,
     pub(super) region: &'a str,
-    pub(super) endpoint: &'a ServiceEndpoint,
+    pub(super) address: &'a Address,
     pub(super) method: Method,
-    pub(super) path: &'a str,
     pub(super) headers: &'a [(&'static str, &'static str)],
     pub(super) body: Bytes,
 }
@@ -116,12 +127,10 @@ impl Aws {
     fn request(&self, call: &Call<'_>, authorization: &Authorization) -> Result<Request<Bytes>> {
         let mut request = Request::new(call.body.clone());
         *request.method_mut() = call.method.clone();
-        *request.uri_mut() = call.endpoint.uri(call.path)?;
+        *request.uri_mut() = call.address.uri.clone();
         let headers = request.headers_mut();
         headers.reserve(8);
-        if let Ok(host) = HeaderValue::from_str(call.endpoint.host_header()) {
-            headers.insert(header::HOST, host);
-        }
+        headers.insert(header::HOST, call.address.host.clone());
         headers.insert(header::USER_AGENT, self.user_agent.clone());
         for (name, value) in call.headers {
             headers.insert(*name, HeaderValue::from_static(value));

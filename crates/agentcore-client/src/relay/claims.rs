@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
 use serde_json::json;
 
-use super::aws::{Aws, Call, back_off};
+use super::aws::{Address, Aws, Call, back_off};
 use super::hooks::Refusal;
 use crate::error::{Error, Result};
 use crate::protocol::endpoint::ServiceEndpoint;
@@ -19,21 +19,21 @@ const KEPT: Duration = Duration::from_secs(86_400);
 const TRIES: u32 = 4;
 
 /// A table whose key is `nonce`, a text, and whose time to live is in `expires`.
-#[derive(Clone, Debug)]
 pub(super) struct Claims {
     table: String,
     region: String,
-    endpoint: ServiceEndpoint,
+    address: Address,
 }
 
 impl Claims {
-    pub(super) fn new(table: &str, region: &str, endpoint: ServiceEndpoint) -> Result<Self> {
+    pub(super) fn new(table: &str, region: &str, endpoint: &ServiceEndpoint) -> Result<Self> {
         let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
         if !(3..=255).contains(&table.len()) || !table.bytes().all(is_name) {
             let rule = "needs the name of a DynamoDB table";
             return Err(Error::invalid("claims_table", shape::of(table), rule));
         }
-        Ok(Self { table: table.to_owned(), region: region.to_owned(), endpoint })
+        let address = Address::new(endpoint, "/")?;
+        Ok(Self { table: table.to_owned(), region: region.to_owned(), address })
     }
 
     /// Whether this call is the one that put the number there.
@@ -61,9 +61,8 @@ impl Claims {
         let call = Call {
             service: "dynamodb",
             region: &self.region,
-            endpoint: &self.endpoint,
+            address: &self.address,
             method: Method::POST,
-            path: "/",
             headers: &[
                 ("content-type", "application/x-amz-json-1.0"),
                 ("x-amz-target", "DynamoDB_20120810.PutItem"),

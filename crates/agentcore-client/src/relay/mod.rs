@@ -12,6 +12,7 @@ mod post;
 mod claims;
 mod sessions;
 mod second_stage;
+mod parts;
 mod pump;
 pub mod apigateway;
 

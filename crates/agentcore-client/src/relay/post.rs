@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use super::aws::{Aws, Call, back_off};
+use super::aws::{Address, Aws, Call, back_off};
 use super::event::Connection;
 use super::frames::Again;
 use crate::protocol::arn::percent_encode;
@@ -48,8 +48,8 @@ pub(super) enum Posted {
 
 /// One socket, for as long as somebody has something to say to it.
 pub(super) struct Socket {
-    endpoint: ServiceEndpoint,
-    path: String,
+    /// Or why there is none.
+    address: Result<Address, String>,
     /// Whoever posts holds it: answers to one socket take turns, in order.
     turn: tokio::sync::Mutex<()>,
 }
@@ -74,22 +74,25 @@ impl Poster {
             return socket;
         }
         sockets.retain(|_, socket| socket.strong_count() > 0);
-        let (endpoint, path) = self.target(connection);
-        let socket = Arc::new(Socket { endpoint, path, turn: tokio::sync::Mutex::default() });
+        let address = self.address(connection).map_err(|error| error.to_string());
+        let socket = Arc::new(Socket { address, turn: tokio::sync::Mutex::default() });
         sockets.insert(connection.clone(), Arc::downgrade(&socket));
         socket
     }
 
-    fn target(&self, connection: &Connection) -> (ServiceEndpoint, String) {
+    fn address(&self, connection: &Connection) -> crate::error::Result<Address> {
         let Connection { api_id, stage, id } = connection;
         let id = percent_encode(id);
         match &self.gateway {
             Gateway::Aws { dns_suffix } => {
                 let host = format!("{api_id}.{SERVICE}.{}.{dns_suffix}", self.region);
-                (ServiceEndpoint::aws(host), format!("/{stage}/@connections/{id}"))
+                let endpoint = ServiceEndpoint::aws(host);
+                Address::new(&endpoint, &format!("/{stage}/@connections/{id}"))
             }
-            Gateway::Url(endpoint) => (endpoint.clone(), format!("/@connections/{id}")),
-            Gateway::Host(endpoint) => (endpoint.clone(), format!("/{stage}/@connections/{id}")),
+            Gateway::Url(endpoint) => Address::new(endpoint, &format!("/@connections/{id}")),
+            Gateway::Host(endpoint) => {
+                Address::new(endpoint, &format!("/{stage}/@connections/{id}"))
+            }
         }
     }
 
@@ -121,21 +124,23 @@ impl Poster {
         again: Again,
         end: Option<Instant>,
     ) -> Posted {
-        let call = Call {
-            service: SERVICE,
-            region: &self.region,
-            endpoint: &socket.endpoint,
-            method,
-            path: &socket.path,
-            headers: &[],
-            body,
+        let address = match &socket.address {
+            Ok(address) => address,
+            Err(why) => return Posted::Failed(why.clone()),
         };
-        let _turn = match end {
-            None => socket.turn.lock().await,
-            Some(end) => match tokio::time::timeout_at(end.into(), socket.turn.lock()).await {
-                Ok(turn) => turn,
-                Err(_) => return Posted::Failed("the socket was not free in time".to_owned()),
-            },
+        let region = &self.region;
+        let call = Call { service: SERVICE, region, address, method, headers: &[], body };
+        let _turn = match (socket.turn.try_lock(), end) {
+            (Ok(turn), _) => turn,
+            // Boxed: most posts never wait here, and what stays is kept for each of them.
+            (Err(_), None) => Box::pin(socket.turn.lock()).await,
+            (Err(_), Some(end)) => {
+                let turn = Box::pin(tokio::time::timeout_at(end.into(), socket.turn.lock()));
+                match turn.await {
+                    Ok(turn) => turn,
+                    Err(_) => return Posted::Failed("the socket was not free in time".to_owned()),
+                }
+            }
         };
         let (started, mut pauses, mut failures) = (tokio::time::Instant::now(), 0, 0);
         loop {

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant as StdInstant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::task::AtomicWaker;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::frames::{Again, Frame, Outbox, Taken};
+use super::parts::Part;
 use super::post::{Posted, Poster, Socket};
 use crate::error::{Error, ErrorKind, Limit, Result, StreamEnd};
 use crate::operations::answer::Framing;
@@ -68,6 +70,23 @@ struct Posting {
     taken: Option<Taken>,
 }
 
+/// What wakes a pump.
+struct Parts {
+    task: Arc<AtomicWaker>,
+    source: Part,
+    posting: Part,
+    beat: Part,
+    clock: Part,
+}
+
+impl Parts {
+    fn new() -> Self {
+        let task = Arc::new(AtomicWaker::new());
+        let part = || Part::of(&task);
+        Self { source: part(), posting: part(), beat: part(), clock: part(), task }
+    }
+}
+
 impl Pump {
     /// Invokes the agent and relays its answer.
     pub(super) async fn run(mut self, invoke: Invoke) -> Ended {
@@ -77,12 +96,13 @@ impl Pump {
         let mut beat = Box::pin(sleep(self.heartbeat));
         let mut clock = self.until.map(|at| Box::pin(sleep_until(at.into())));
         let mut ended = Ended::Told;
+        let parts = Parts::new();
         loop {
             let over = matches!(source, Source::Over);
             if over && posting.is_none() && self.outbox.is_empty() {
                 return ended;
             }
-            match self.next(&mut source, &mut posting, &mut beat, &mut clock).await {
+            match self.next(&parts, &mut source, &mut posting, &mut beat, &mut clock).await {
                 Next::Opened(Ok(stream)) => {
                     // A whole JSON value is the answer, in whatever shape the agent gives it.
                     self.events |= stream.head().framing() == Framing::Json;
@@ -160,32 +180,34 @@ impl Pump {
 
     async fn next(
         &self,
+        parts: &Parts,
         source: &mut Source,
         posting: &mut Option<Posting>,
         beat: &mut Pin<Box<Sleep>>,
         clock: &mut Option<Pin<Box<Sleep>>>,
     ) -> Next {
         poll_fn(|cx| {
+            parts.task.register(cx.waker());
             if let Some(posting) = posting
-                && let Poll::Ready(posted) = posting.post.as_mut().poll(cx)
+                && let Poll::Ready(posted) = parts.posting.poll(|cx| posting.post.as_mut().poll(cx))
             {
                 return Poll::Ready(Next::Posted(posted));
             }
             // Before more is read: a stream that always has something must not outlive its time.
             if let Some(clock) = clock
-                && clock.as_mut().poll(cx).is_ready()
+                && parts.clock.poll(|cx| clock.as_mut().poll(cx)).is_ready()
             {
                 return Poll::Ready(Next::TimeUp);
             }
             // All that is there already goes into one post.
             match source {
                 Source::Opening(opening) => {
-                    if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
+                    if let Poll::Ready(opened) = parts.source.poll(|cx| opening.as_mut().poll(cx)) {
                         return Poll::Ready(Next::Opened(opened));
                     }
                 }
                 Source::Open(stream) if !self.outbox.is_full() => {
-                    if let Poll::Ready(event) = stream.poll_event(cx) {
+                    if let Poll::Ready(event) = parts.source.poll(|cx| stream.poll_event(cx)) {
                         return Poll::Ready(Next::Event(event));
                     }
                 }
@@ -194,7 +216,7 @@ impl Pump {
             if posting.is_none() && !self.outbox.is_empty() {
                 return Poll::Ready(Next::Post);
             }
-            beat.as_mut().poll(cx).map(|()| Next::Beat)
+            parts.beat.poll(|cx| beat.as_mut().poll(cx)).map(|()| Next::Beat)
         })
         .await
     }

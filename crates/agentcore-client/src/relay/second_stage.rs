@@ -14,7 +14,7 @@ use http::{Method, StatusCode};
 use ring::hmac;
 use serde_json::{Value, json};
 
-use super::aws::{Aws, Call, back_off};
+use super::aws::{Address, Aws, Call, back_off};
 use super::event::Connection;
 use super::hooks::Refusal;
 use super::sessions::key_for;
@@ -178,12 +178,16 @@ impl Stages {
             tracing::error!(target: "agentcore_client", %error, "no second stage");
             Refusal::failed()
         })?;
+        let path = format!("/2015-03-31/functions/{}/invocations", percent_encode(&name));
+        let address = Address::new(&endpoint, &path).map_err(|error| {
+            tracing::error!(target: "agentcore_client", %error, "no second stage");
+            Refusal::failed()
+        })?;
         let call = Call {
             service: "lambda",
             region: &region,
-            endpoint: &endpoint,
+            address: &address,
             method: Method::POST,
-            path: &format!("/2015-03-31/functions/{}/invocations", percent_encode(&name)),
             headers: &[("content-type", "application/json"), ("x-amz-invocation-type", "Event")],
             body: event.into(),
         };
