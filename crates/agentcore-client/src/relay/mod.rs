@@ -14,6 +14,7 @@ mod sessions;
 mod second_stage;
 mod parts;
 mod pump;
+mod function;
 pub mod apigateway;
 
 #[cfg(test)]
