@@ -81,6 +81,26 @@ test("an answer of more than 200 KiB is whole", async () => {
   assert.deepEqual(page.complaints, []);
 });
 
+test("an answer that outlasts its function goes on in the same session", async () => {
+  const seconds = ["--function-timeout-ms", "8000", "--concurrency", "2"];
+  const hasty = await relayPlane("--agent", agent.url, ...seconds);
+  const page = await open(browser, hasty);
+  await ask(page, "for ever");
+  await ended(page, "paused");
+  const said = await last(page).textContent();
+  assert.ok(said.length > 0 && numbers(1_000).startsWith(said));
+  await page.getByRole("button", { name: "Go on" }).click();
+  await ended(page);
+  assert.equal(
+    await last(page).textContent(),
+    "You said: Please go on.. You said earlier: for ever.",
+  );
+  const asked = (await hasty.journal()).filter(isInvocation);
+  assert.equal(asked.length, 2);
+  assert.equal(asked[0].sessionId, asked[1].sessionId);
+  assert.deepEqual(page.complaints, []);
+});
+
 test("an answer of 70 s comes as it is said, by the second stage", async () => {
   const { page, seq, requestId } = long;
   assert.equal(await state(page), "started");
