@@ -88,7 +88,8 @@ impl Relay {
             return Ok(relay);
         }
         let relay = self.options.clone().build(&client).map_err(|error| raise_core(py, error))?;
-        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(Owned::new(relay.clone()));
+        let owned = Owned::new(Engine::current(), relay.clone());
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(owned);
         Ok(relay)
     }
 }
