@@ -84,6 +84,8 @@ class Gateway:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Or it would start a new one for each that is killed.
+        self._process.send_signal(signal.SIGSTOP)
         self.kill_function()
         self._process.kill()
         self._process.wait()
