@@ -1,4 +1,4 @@
-"""A function that does nothing: what Python and the runtime API cost by themselves."""
+"""A function that does nothing: what Python and Lambda's runtime cost by themselves."""
 
 from typing import Any
 

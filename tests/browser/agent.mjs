@@ -3,10 +3,14 @@ import { createServer } from "node:http";
 
 const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
+/** 1 KiB and more in 600 characters. */
+export const largeToken = (n) => `${n} `.padEnd(600, "é");
+
 /**
  * What it understands; everything else it repeats, with all that it was told before in the session.
  *
  *   count 20 50   the numbers below 20, as tokens, one each 50 ms
+ *   large 300     so many tokens of a KiB and more, as fast as they are taken
  *   fail          some tokens, then the error event of the official SDK
  *   think 1500    nothing for so long, then an answer
  *   for ever      a token each 20 ms until somebody leaves
@@ -32,6 +36,8 @@ export async function startAgent() {
         // When it was said, for those who measure how long it was on its way.
         say(prompt.endsWith("timed") ? `${n}@${Date.now()} ` : `${n} `);
       }
+    } else if (what === "large") {
+      for (let n = 0; n < first; n++) say(largeToken(n));
     } else if (prompt === "fail") {
       say("Well, ");
       say("I ");

@@ -3,51 +3,16 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { lastSeq, launch, localDataPlane, newPage, picture } from "./browser.mjs";
+import { lastSeq, launch, picture } from "./browser.mjs";
+import * as relay from "./relay-page.mjs";
+import { answers, ask, ended, last, state } from "./relay-page.mjs";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const example = `${root}examples/lambda-websocket`;
-// Another one, such as the handler in Rust, has to speak the runtime API as well.
-const handler =
-  process.env.AGENTCORE_RELAY_HANDLER ??
-  `'${root}bindings/python/.venv/bin/python' '${example}/local/bootstrap.py'`;
-
-const plane = await localDataPlane({
-  args: [
-    ...["--handler", handler],
-    ...["--handler-env", `LAMBDA_TASK_ROOT=${example}/python`],
-    ...["--handler-env", "ALLOWED_ORIGINS=*"],
-    ...["--page", `${example}/page`],
-    ...["--pace-ms", "80"],
-  ],
-});
+const plane = await relay.relayPlane("--pace-ms", "80");
 const browser = await launch();
+const open = (options) => relay.open(browser, plane, options);
 
-const answers = (page) => page.locator(".theirs .text");
-const last = (page) => answers(page).last();
-const state = (page) => page.locator(".theirs").last().getAttribute("data-state");
-
-async function open(options) {
-  const page = await newPage(browser, options);
-  await page.goto(`${plane.baseUrl}/`);
-  await page.waitForSelector("#connection[data-state=open]", { timeout: 60_000 });
-  return page;
-}
-
-async function ask(page, prompt) {
-  await page.fill("#prompt", prompt);
-  await page.press("#prompt", "Enter");
-}
-
-const ended = (page, how = "complete") =>
-  page.waitForSelector(`.theirs:last-child[data-state=${how}]`, { timeout: 60_000 });
 const words = (count) => Array.from({ length: count }, (_, n) => `word${n}`).join(" ");
-const invocations = async (since) =>
-  (await plane.journal()).filter(
-    ({ seq, kind, target }) =>
-      seq > since && kind === "request" && /^\/runtimes\/[^/]+\/invocations/.test(target),
-  );
+const invocations = async (since) => (await plane.journal(since)).filter(relay.isInvocation);
 
 test("tokens appear as they come", async () => {
   const page = await open();
@@ -97,8 +62,12 @@ test("Stop ends the invocation, and the session goes on", async () => {
   const left = await plane.waitFor(({ seq, kind }) => seq > since && kind === "disconnect");
   assert.equal(left.phase, "body");
   await ask(page, "again");
-  await ended(page);
-  assert.match(await last(page).textContent(), /^You said: again\. You said earlier: word0/);
+  // All of it would take half a minute.
+  await page.waitForFunction(() =>
+    [...document.querySelectorAll(".theirs .text")]
+      .at(-1)
+      .textContent.startsWith("You said: again. You said earlier: word0"),
+  );
   assert.equal((await invocations(since)).length, 2);
   assert.deepEqual(page.complaints, []);
 });
@@ -137,7 +106,7 @@ test("an agent that fails is told, and asking again helps", async () => {
 
 test("what the page is made of names no other host", () => {
   for (const name of ["index.html", "app.js", "relay.js", "store.js", "style.css"]) {
-    assert.doesNotMatch(readFileSync(`${example}/page/${name}`, "utf8"), /https?:\/\//, name);
+    assert.doesNotMatch(readFileSync(`${relay.example}/page/${name}`, "utf8"), /https?:\/\//, name);
   }
 });
 

@@ -1,5 +1,7 @@
 // The relay: as a function behind the local gateway, over real sockets; and by itself.
 import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -59,15 +61,22 @@ class Socket {
   }
 }
 
+const start = (...more) =>
+  LocalDataPlane.start({
+    args: [
+      ...["--handler", `"${process.execPath}" "${bootstrap}"`],
+      ...["--handler-env", `LAMBDA_TASK_ROOT=${join(here, "relay")}`],
+      ...more,
+    ],
+  });
+
 const said = (frames) => frames.map((frame) => frame.text ?? "").join("");
 const tokens = (count) => Array.from({ length: count }, (_, at) => `token${at} `).join("");
 
 describe("behind the local gateway", () => {
   let plane;
   before(async () => {
-    const args = ["--handler", `"${process.execPath}" "${bootstrap}"`, "--concurrency", "4"];
-    args.push("--handler-env", `LAMBDA_TASK_ROOT=${join(here, "relay")}`);
-    plane = await LocalDataPlane.start({ args });
+    plane = await start("--concurrency", "4", "--route", "other");
   });
   after(() => plane?.close());
 
@@ -99,7 +108,19 @@ describe("behind the local gateway", () => {
     };
     assert.deepEqual(await error({ refuse: 1 }), ["refused", "not today"]);
     assert.deepEqual(await error({ fail: 1 }), ["internal", "the relay failed"]);
-    assert.equal((await error({ prompt: "a", conversation: 1 }))[0], "invalid_message");
+    const before = await plane.countPosts();
+    for (const unfit of [
+      { prompt: "a", conversation: 1 },
+      { prompt: "a", sessionId: "short" },
+      { action: "other" },
+    ]) {
+      assert.equal((await error(unfit))[0], "invalid_message");
+    }
+    socket.socket.send("no JSON");
+    assert.equal((await socket.frame()).message, "the message is not JSON");
+    socket.socket.send(new Uint8Array([0xff]));
+    assert.equal((await socket.frame()).code, "invalid_message");
+    assert.equal(await plane.countPosts(), before);
     socket.send({ type: "ping" });
     assert.deepEqual(await socket.frame(), { type: "pong" });
     socket.close();
@@ -114,6 +135,44 @@ describe("behind the local gateway", () => {
     assert.doesNotMatch(said(other), /Ada/);
     socket.close();
   });
+
+  test("nobody gets into another's session", async () => {
+    const [mine, other] = [await Socket.open(plane), await Socket.open(plane)];
+    const [{ resume }] = await mine.ask({ prompt: "my name is Ada", conversation: "1" });
+    assert.doesNotMatch(said(await other.ask({ prompt: "me?", conversation: "1" })), /Ada/);
+    const fresh = await other.ask({ prompt: "and I?", resume });
+    assert.equal(fresh[0].resumed, false);
+    assert.doesNotMatch(said(fresh), /Ada/);
+    const resumed = await mine.ask({ prompt: "and I?", resume });
+    assert.equal(resumed[0].resumed, true);
+    assert.match(said(resumed), /Ada/);
+    for (const socket of [mine, other]) socket.close();
+  });
+});
+
+test("a claim stops the second delivery of an event, in whichever process", async () => {
+  const claims = mkdtempSync(join(tmpdir(), "agentcore-claims-"));
+  const plane = await start("--handler-env", `CLAIMS=${claims}`);
+  const socket = await Socket.open(plane);
+  socket.send({ ask: { mode: "stream", tokens: 100, delay_ms: 20 } });
+  while ((await socket.frame()).type !== "delta");
+  // The process that answers is busy.
+  for (let n = 0; n < 2; n++) await plane.redeliver();
+  const { requestId } = await plane.waitFor(({ trigger }) => trigger === "event");
+  const outcomes = [];
+  await plane.waitFor(
+    (entry) =>
+      entry.kind === "function_ended" &&
+      entry.requestId === requestId &&
+      outcomes.push(entry.outcome) === 3,
+    { timeoutMs: 30_000 },
+  );
+  assert.deepEqual(outcomes, ["ok", "ok", "ok"]);
+  assert.equal(await plane.countPosts(), 1);
+  assert.equal(readdirSync(claims).length, 1);
+  socket.close();
+  await plane.close();
+  rmSync(claims, { recursive: true });
 });
 
 describe("by itself", () => {
@@ -142,7 +201,8 @@ describe("by itself", () => {
     ...more,
   });
   // Nothing waits for the socket that is not there.
-  const context = { getRemainingTimeInMillis: () => 2000 };
+  const withLeft = (left) => ({ getRemainingTimeInMillis: () => left });
+  const context = withLeft(2000);
 
   test("options are checked by name", () => {
     for (const [field, options] of Object.entries({
@@ -151,6 +211,7 @@ describe("by itself", () => {
       allowedOrigins: { allowedOrigins: ["a.example"] },
       secondStage: { secondStage: "sometimes" },
       endpointUrl: { endpointUrl: "ftp://a" },
+      claimsTable: { claimsTable: "a table" },
     })) {
       assert.throws(() => relay(options), { field });
     }
@@ -169,6 +230,27 @@ describe("by itself", () => {
     assert.deepEqual(taken.headers, { "Sec-WebSocket-Protocol": "chat" });
     const { statusCode } = await relay({ allowedOrigins: [] }).handle(event());
     assert.equal(statusCode, 403);
+  });
+
+  test("what is wrong with an event is a 4xx", async () => {
+    const good = { routeKey: "$default" };
+    for (const [status, context, body] of [
+      [400, { ...good, connectionId: "" }, "{}"],
+      [400, { ...good, routeKey: undefined }, "{}"],
+      [404, { ...good, routeKey: "other" }, "{}"],
+      [400, good, undefined],
+      [400, good, "hello"],
+      [400, good, "{}"],
+      [400, good, '{"prompt":""}'],
+      [400, good, '{"prompt":"a","sessionId":"short"}'],
+    ]) {
+      const given = event(context, body === undefined ? {} : { body });
+      const { statusCode, body: told } = await relay().handle(given, withLeft(500));
+      assert.equal(statusCode, status, body);
+      assert.equal(JSON.parse(told).code, "invalid_message");
+    }
+    const encoded = event(good, { body: "//79", isBase64Encoded: true });
+    assert.equal((await relay().handle(encoded, withLeft(500))).statusCode, 400);
   });
 
   test("it never rejects", async () => {

@@ -81,8 +81,14 @@ export interface RelayOptions {
   /** Makes the agent's payload of a message. Default: `{"prompt": …}`. */
   payload?: ((body: unknown, message: RelayMessage) => Payload | Promise<Payload>) | undefined;
   /**
-   * Says whether a second-stage event comes for the first time, by its number: `true` once for all
-   * copies of the function. Without it a rare duplicate is possible.
+   * A DynamoDB table that keeps a second-stage event from being answered twice, whichever copy of the
+   * function it comes to: its key is `nonce`, a text, and `expires` may be its time to live. The
+   * function needs `dynamodb:PutItem` on it. Without it, or a `claim`, a rare duplicate is possible.
+   */
+  claimsTable?: string | undefined;
+  /**
+   * In place of a table: says whether a second-stage event comes for the first time, by its number:
+   * `true` once for all copies of the function.
    */
   claim?: ((nonce: string) => boolean | Promise<boolean>) | undefined;
   /** `"json"` for frames, or `"text"` for the agent's text alone. */
@@ -145,6 +151,7 @@ const TABLE: Table = new Map<string, Check>(
     routes: texts,
     principal: (name, value) => (typeof value === "function" ? value : text(name, value)),
     payload: hook,
+    claimsTable: text,
     claim: hook,
     format: oneOf(["json", "text"]),
     endMarker: text,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import FIRST_COMPLETED, CancelledError, wait
+from asyncio import FIRST_COMPLETED, CancelledError, Future, wait
 
 from . import _native
 from ._async_stream import AsyncAgentStream, StreamRequest
@@ -50,7 +50,19 @@ class AsyncAgentCoreClient(BaseClient):
         given = self._prepared(options)
         loop, queue = running()
         call = self._native.start_invoke(queue.native, encode_payload(payload), session_id, given)
-        return InvokeResponse(await self._finish(call, loop, queue))
+        # The queue hands over a whole answer by itself.
+        token = call.token
+        future: Future[_native.Response | None] = Future(loop=loop)
+        queue.waiting[token] = call, future
+        try:
+            answer = await future
+        except BaseException:
+            queue.forget(token)
+            call.abort()
+            raise
+        if answer is None:
+            answer = await self._finish(call, loop, queue)
+        return InvokeResponse(answer)
 
     def stream(
         self, payload: Payload, *, session_id: str | None = None, **options: Unpack[StreamOptions]
@@ -89,17 +101,16 @@ class AsyncAgentCoreClient(BaseClient):
         loop: AbstractEventLoop,
         queue: LoopQueue,
     ) -> Outcome:
-        """Polls a call whenever it is worth it."""
+        """Polls a call, now and whenever it is worth it."""
         token = call.token
         try:
             while True:
-                await queue.wait(loop, token)
                 done = call.poll()
-                if done is None:
-                    continue
                 if isinstance(done, _native.Question):
                     return await self._finish_asking(call, done, loop, queue)
-                return done
+                if done is not None:
+                    return done
+                await queue.wait(loop, token)
         except BaseException:
             queue.forget(token)
             call.abort()

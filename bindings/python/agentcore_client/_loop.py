@@ -13,11 +13,11 @@ from . import _native
 class LoopQueue:
     """What one event loop waits for."""
 
-    __slots__ = ("__weakref__", "_waiting", "_watch", "native")
+    __slots__ = ("__weakref__", "_watch", "native", "waiting")
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.native = _native.ReadyQueue()
-        self._waiting: dict[int, Future[None]] = {}
+        self.waiting: dict[int, _native.Waiter] = {}
         self._watch: Task[None] | None = None
         try:
             loop.add_reader(self.native.fileno(), self._wake)
@@ -29,19 +29,15 @@ class LoopQueue:
         """Done when this token is worth polling again."""
         # What `loop.create_future` does in the end.
         future: Future[None] = Future(loop=loop)
-        self._waiting[token] = future
+        self.waiting[token] = future
         return future
 
     def forget(self, token: int) -> None:
         """Nobody waits for this token any more."""
-        self._waiting.pop(token, None)
+        self.waiting.pop(token, None)
 
     def _wake(self) -> None:
-        waiting = self._waiting
-        for token in self.native.drain():
-            future = waiting.pop(token, None)
-            if future is not None and not future.done():
-                future.set_result(None)
+        self.native.drain(self.waiting)
 
     async def _read(self, loop: AbstractEventLoop) -> None:
         import socket

@@ -1,7 +1,8 @@
 """The native module. Private: import from `agentcore_client`."""
 
+from asyncio import Future
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, final
+from typing import Any, Generic, TypeAlias, TypeVar, final
 
 from .types import StreamEnd
 
@@ -104,11 +105,14 @@ class Question:
     def answer(self, given: str | tuple[str, str, str | None, float | None]) -> None: ...
     def fail(self) -> None: ...
 
+# Only for type checkers.
+Waiter: TypeAlias = Future[None] | tuple[PendingCall[Any], Future[Any]]
+
 @final
 class ReadyQueue:
     def __new__(cls) -> ReadyQueue: ...
     def fileno(self) -> int: ...
-    def drain(self) -> list[int]: ...
+    def drain(self, waiting: dict[int, Waiter]) -> None: ...
 
 @final
 class Relay:

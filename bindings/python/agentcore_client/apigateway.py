@@ -80,9 +80,13 @@ class WebSocketRelay:
             own.
         payload: Makes the agent's payload of a message: `payload(body, message)`. Default:
             `{"prompt": …}`.
-        claim: Says whether a second-stage event comes for the first time, by its number:
-            `claim(nonce)`, `True` once for all copies of the function, else `False`. Without it a
-            rare duplicate is possible. No hook is a coroutine function.
+        claims_table: A DynamoDB table that keeps a second-stage event from being answered twice,
+            whichever copy of the function it comes to: its key is `nonce`, a text, and `expires`
+            may be its time to live. The function needs `dynamodb:PutItem` on it. Without it, or a
+            `claim`, a rare duplicate is possible.
+        claim: In place of a table: says whether a second-stage event comes for the first time, by
+            its number: `claim(nonce)`, `True` once for all copies of the function, else `False`.
+            No hook is a coroutine function.
         format: `"json"` for frames, or `"text"` for the agent's text alone.
         end_marker: What `"text"` ends with when the answer is complete.
         forward_events: Whether events without text are passed on, too, such as those of tools.
@@ -119,6 +123,7 @@ class WebSocketRelay:
         routes: Sequence[str] | None = None,
         principal: str | Callable[[dict[str, Any]], str | None] | None = None,
         payload: Callable[[Any, Message], Payload] | None = None,
+        claims_table: str | None = None,
         claim: Callable[[str], bool] | None = None,
         format: Literal["json", "text"] = "json",
         end_marker: str | None = None,
@@ -150,6 +155,7 @@ class WebSocketRelay:
             "principal": None if callable(principal) else principal,
             "asks_principal": callable(principal),
             "asks_payload": payload is not None,
+            "claims_table": claims_table,
             "asks_claim": claim is not None,
             "plain_text": format == "text",
             "end_marker": end_marker,

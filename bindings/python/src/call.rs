@@ -1,8 +1,9 @@
 //! A call that an event loop waits for. The loop's thread polls it, so that
-//! letting go of it closes its connection there and then.
+//! letting go of it closes its connection there and then. A whole answer is handed
+//! over by the queue itself; the call's task comes back for everything else.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Wake as _};
 
 use agentcore_client::Result as CoreResult;
@@ -33,8 +34,19 @@ pub(crate) struct PendingCall {
 struct State {
     call: Call<Outcome>,
     live: Borrowed,
-    /// What the first turn gave, for the first poll.
-    first: Option<Turn<Outcome>>,
+    /// What a turn gave, for the next poll.
+    kept: Option<Turn<Outcome>>,
+}
+
+/// What the queue can do for a call that is worth polling again.
+pub(crate) enum Settled<'py> {
+    /// Nothing: it goes on waiting.
+    Waits,
+    /// It can hand over the answer.
+    Answer(Bound<'py, PyAny>),
+    /// It can wake the call's task, which has to poll: to answer a question, to raise a failure, to
+    /// take a stream, or to write what is logged within its own context.
+    Wake,
 }
 
 /// From here on hashing a payload takes so long that others should not wait for the interpreter
@@ -46,30 +58,68 @@ impl PendingCall {
     /// would find nothing. What that turn gave wakes the token at once; a failure is raised.
     pub(crate) fn start(
         py: Python<'_>,
+        engine: &'static Engine,
         queue: &ReadyQueue,
         future: impl Future<Output = CoreResult<Outcome>> + Send + 'static,
         live: Borrowed,
         payload_bytes: usize,
     ) -> PyResult<Self> {
-        let background = Engine::current().background().map_err(|failure| raise(py, &failure))?;
+        let background = engine.background().map_err(|failure| raise(py, &failure))?;
         let (token, waker) = queue.waker();
         let mut call = Call::new(future);
         let mut poll = || background.turn(&waker, |cx| call.poll(cx));
         let turn = if payload_bytes >= HEAVY { py.detach(&mut poll) } else { poll() };
         flush_logs(py, call.scope());
-        let first = match turn {
+        let kept = match turn {
             Poll::Pending => None,
             Poll::Ready(Turn::Done(Err(failure))) => {
                 live.hang_up_if_closed();
                 return Err(raise(py, &failure));
             }
-            Poll::Ready(first) => {
+            Poll::Ready(turn) => {
                 waker.wake_by_ref();
-                Some(first)
+                Some(turn)
             }
         };
-        let state = Mutex::new(Some(Owned::new(State { call, live, first })));
+        let state = Mutex::new(Some(Owned::new(engine, State { call, live, kept })));
         Ok(Self { token, waker, background, state })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Owned<State>>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives it the turn that it has waited for.
+    pub(crate) fn settle<'py>(
+        &self,
+        py: Python<'py>,
+        engine: &'static Engine,
+    ) -> PyResult<Settled<'py>> {
+        let mut slot = self.lock();
+        let Some(state) = slot.as_mut().and_then(|state| state.get_mut_in(engine)) else {
+            return Ok(Settled::Wake);
+        };
+        if state.kept.is_some() {
+            return Ok(Settled::Wake);
+        }
+        match self.background.turn(&self.waker, |cx| state.call.poll(cx)) {
+            Poll::Pending if state.call.scope().has_lines() => Ok(Settled::Wake),
+            Poll::Pending => Ok(Settled::Waits),
+            Poll::Ready(Turn::Done(Ok(Outcome::Response(response))))
+                if !state.call.scope().has_lines() =>
+            {
+                state.live.hang_up_if_closed();
+                if let Some(state) = slot.take() {
+                    state.drop_in(engine);
+                }
+                drop(slot);
+                Response::new(response).into_bound_py_any(py).map(Settled::Answer)
+            }
+            Poll::Ready(turn) => {
+                state.kept = Some(turn);
+                Ok(Settled::Wake)
+            }
+        }
     }
 }
 
@@ -77,12 +127,13 @@ impl PendingCall {
 impl PendingCall {
     /// `None` while it waits, a `Question` that must be answered first, or what it has come to.
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let mut slot = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(state) = slot.as_mut().and_then(Owned::get_mut) else {
+        let engine = Engine::current();
+        let mut slot = self.lock();
+        let Some(state) = slot.as_mut().and_then(|state| state.get_mut_in(engine)) else {
             return Err(raise(py, &Failure::Closed(Closed::Call)));
         };
-        let turn = match state.first.take() {
-            Some(first) => Poll::Ready(first),
+        let turn = match state.kept.take() {
+            Some(turn) => Poll::Ready(turn),
             None => self.background.turn(&self.waker, |cx| state.call.poll(cx)),
         };
         flush_logs(py, state.call.scope());
@@ -108,7 +159,7 @@ impl PendingCall {
 
     /// Lets go of it: its connection is closed, unless it has come to its end.
     fn abort(&self) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let state = self.lock().take();
         drop(state);
     }
 }

@@ -134,7 +134,7 @@ impl Client {
             closed: Arc::default(),
             live: Mutex::default(),
         };
-        client.live(py)?;
+        client.live(py, Engine::current())?;
         Ok(client)
     }
 
@@ -150,19 +150,19 @@ impl Client {
             live: Mutex::default(),
             recipe: Recipe::Sibling(slf.clone().unbind(), Box::new(options)),
         };
-        sibling.live(slf.py())?;
+        sibling.live(slf.py(), Engine::current())?;
         Ok(sibling)
     }
 
     #[getter]
     fn runtime_arn(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        let (client, _) = self.live(py)?;
+        let client = self.core(py)?;
         Ok(client.runtime_arn().map(|arn| arn.as_str().to_owned()))
     }
 
     #[getter]
     fn qualifier(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        let (client, _) = self.live(py)?;
+        let client = self.core(py)?;
         Ok(client.qualifier().map(str::to_owned))
     }
 
@@ -188,8 +188,9 @@ impl Client {
         session: Option<&Bound<'_, PyAny>>,
         options: &Options<'_>,
     ) -> PyResult<Response> {
-        let (invoke, live, _) = self.invocation(py, payload, session, options)?;
-        let lease = lease(py)?;
+        let engine = Engine::current();
+        let (invoke, live, _) = self.invocation(py, engine, payload, session, options)?;
+        let lease = lease(py, engine)?;
         let call = Call::new(invoke.send());
         let answer = drive(py, lease.lane(), call, self.asked(&live));
         live.hang_up_if_closed();
@@ -203,8 +204,9 @@ impl Client {
         session: Option<&Bound<'_, PyAny>>,
         options: &Options<'_>,
     ) -> PyResult<Stream> {
-        let (invoke, live, _) = self.invocation(py, payload, session, options)?;
-        let lease = lease(py)?;
+        let engine = Engine::current();
+        let (invoke, live, _) = self.invocation(py, engine, payload, session, options)?;
+        let lease = lease(py, engine)?;
         let call = Call::new(async { invoke.stream().await.map(Feed::new) });
         let feed = drive(py, lease.lane(), call, self.asked(&live));
         live.hang_up_if_closed();
@@ -217,8 +219,9 @@ impl Client {
         session: &Bound<'_, PyAny>,
         options: &Options<'_>,
     ) -> PyResult<()> {
-        let (stop, live) = self.stop(py, session, options)?;
-        let lease = lease(py)?;
+        let engine = Engine::current();
+        let (stop, live) = self.stop(py, engine, session, options)?;
+        let lease = lease(py, engine)?;
         let stopped = drive(py, lease.lane(), Call::new(stop.send()), self.asked(&live));
         live.hang_up_if_closed();
         stopped
@@ -232,8 +235,9 @@ impl Client {
         session: Option<&Bound<'_, PyAny>>,
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
-        let (invoke, live, size) = self.invocation(py, payload, session, options)?;
-        PendingCall::start(py, queue, Outcome::whole(invoke), live, size)
+        let engine = Engine::current();
+        let (invoke, live, size) = self.invocation(py, engine, payload, session, options)?;
+        PendingCall::start(py, engine, queue, Outcome::whole(invoke), live, size)
     }
 
     fn start_stream(
@@ -244,8 +248,9 @@ impl Client {
         session: Option<&Bound<'_, PyAny>>,
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
-        let (invoke, live, size) = self.invocation(py, payload, session, options)?;
-        PendingCall::start(py, queue, Outcome::streamed(invoke), live, size)
+        let engine = Engine::current();
+        let (invoke, live, size) = self.invocation(py, engine, payload, session, options)?;
+        PendingCall::start(py, engine, queue, Outcome::streamed(invoke), live, size)
     }
 
     fn start_stop_session(
@@ -255,15 +260,16 @@ impl Client {
         session: &Bound<'_, PyAny>,
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
-        let (stop, live) = self.stop(py, session, options)?;
-        PendingCall::start(py, queue, Outcome::stopped(stop), live, 0)
+        let engine = Engine::current();
+        let (stop, live) = self.stop(py, engine, session, options)?;
+        PendingCall::start(py, engine, queue, Outcome::stopped(stop), live, 0)
     }
 
     /// Panics within a call, as a bug would. For the tests.
     fn _panic(&self, py: Python<'_>) -> PyResult<()> {
         #[allow(clippy::panic)] // This is what it is for.
         let call = Call::new(async { panic!("a bug of our own making") });
-        drive(py, lease(py)?.lane(), call, None)
+        drive(py, lease(py, Engine::current())?.lane(), call, None)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -303,11 +309,11 @@ impl Borrowed {
 }
 
 impl Client {
-    fn live(&self, py: Python<'_>) -> PyResult<(CoreClient, Arc<Group>)> {
+    fn live(&self, py: Python<'_>, engine: &Engine) -> PyResult<(CoreClient, Arc<Group>)> {
         if self.closed() {
             return Err(raise(py, &CLOSED));
         }
-        if let Some(live) = self.known() {
+        if let Some(live) = self.known(engine) {
             return Ok(live);
         }
         // Without the lock: what is raised or logged runs Python's code, which may wait for others.
@@ -318,7 +324,7 @@ impl Client {
                 built.map(|client| (client, Arc::default())).map_err(|e| raise_core(py, e))
             }
             Recipe::Sibling(parent, options) => {
-                let (client, group) = parent.get().live(py)?;
+                let (client, group) = parent.get().live(py, engine)?;
                 let sibling = options.apply(client.with_options()).build();
                 sibling.map(|client| (client, group)).map_err(|e| raise_core(py, e))
             }
@@ -327,36 +333,36 @@ impl Client {
         let (client, group): (CoreClient, Arc<Group>) = built?;
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have been quicker.
-        if live.as_ref().and_then(Owned::get).is_none() {
+        if live.as_ref().and_then(|live| live.get_in(engine)).is_none() {
             // What a parent process left here is leaked by being replaced.
-            *live = Some(Owned::new(Live { client, group }));
+            *live = Some(Owned::new(engine, Live { client, group }));
         }
         drop(live);
-        self.known().ok_or_else(|| raise(py, &CLOSED))
+        self.known(engine).ok_or_else(|| raise(py, &CLOSED))
     }
 
-    fn known(&self) -> Option<(CoreClient, Arc<Group>)> {
+    fn known(&self, engine: &Engine) -> Option<(CoreClient, Arc<Group>)> {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let Live { client, group } = live.as_ref().and_then(Owned::get)?;
+        let Live { client, group } = live.as_ref()?.get_in(engine)?;
         Some((client.clone(), Arc::clone(group)))
     }
 
     /// The client of this process.
     pub(crate) fn core(&self, py: Python<'_>) -> PyResult<CoreClient> {
-        self.live(py).map(|(client, _)| client)
+        self.live(py, Engine::current()).map(|(client, _)| client)
     }
 
     /// Who is asked for credentials, and how long that may take.
     pub(crate) fn provider(&self, py: Python<'_>) -> PyResult<Option<(&Provider, Duration)>> {
-        self.borrow(py).map(|live| self.asked(&live))
+        self.borrow(py, Engine::current()).map(|live| self.asked(&live))
     }
 
     fn asked(&self, live: &Borrowed) -> Option<(&Provider, Duration)> {
         self.provider.as_ref().map(|provider| (provider, live.auth))
     }
 
-    fn borrow(&self, py: Python<'_>) -> PyResult<Borrowed> {
-        let (client, group) = self.live(py)?;
+    fn borrow(&self, py: Python<'_>, engine: &Engine) -> PyResult<Borrowed> {
+        let (client, group) = self.live(py, engine)?;
         let auth = self.defaults.timeouts.auth;
         Ok(Borrowed { client, group, closed: Arc::clone(&self.closed), auth })
     }
@@ -364,11 +370,12 @@ impl Client {
     fn invocation(
         &self,
         py: Python<'_>,
+        engine: &Engine,
         payload: &Bound<'_, PyAny>,
         session: Option<&Bound<'_, PyAny>>,
         options: &Options<'_>,
     ) -> PyResult<(Invoke, Borrowed, usize)> {
-        let mut live = self.borrow(py)?;
+        let mut live = self.borrow(py, engine)?;
         let payload = values::payload(payload)?;
         let size = payload.as_bytes().len();
         let mut invoke = live.client.invoke(payload);
@@ -385,10 +392,11 @@ impl Client {
     fn stop(
         &self,
         py: Python<'_>,
+        engine: &Engine,
         session: &Bound<'_, PyAny>,
         options: &Options<'_>,
     ) -> PyResult<(agentcore_client::StopSession, Borrowed)> {
-        let mut live = self.borrow(py)?;
+        let mut live = self.borrow(py, engine)?;
         let local = live.client.runtime_arn().is_none();
         let id = values::session(session, ids::is_checked(session)?, local)?;
         let mut defaults = self.defaults;
@@ -398,6 +406,6 @@ impl Client {
     }
 }
 
-fn lease(py: Python<'_>) -> PyResult<agentcore_ffi::Lease> {
-    Engine::current().lease().map_err(|failure| raise(py, &failure))
+fn lease(py: Python<'_>, engine: &'static Engine) -> PyResult<agentcore_ffi::Lease> {
+    engine.lease().map_err(|failure| raise(py, &failure))
 }

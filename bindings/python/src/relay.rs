@@ -18,7 +18,7 @@ use serde_json::{Map, Number, Value};
 use crate::client::Client;
 use crate::errors::{raise, raise_core};
 use crate::values::{self, Options};
-use crate::wait::drive_with;
+use crate::wait::{LONG_SLICE, drive_with};
 
 /// Deeper than any event, and far from the end of the stack.
 const DEEPEST: usize = 64;
@@ -70,7 +70,8 @@ impl Relay {
             Some(ask) => run_hook(ask, hook),
             None => Ok(()),
         };
-        let response = drive_with(py, lease.lane(), call, client.provider(py)?, &mut run)?;
+        let provider = client.provider(py)?;
+        let response = drive_with(py, lease.lane(), LONG_SLICE, call, provider, &mut run)?;
         from_json(py, &response)
     }
 }
@@ -87,7 +88,8 @@ impl Relay {
             return Ok(relay);
         }
         let relay = self.options.clone().build(&client).map_err(|error| raise_core(py, error))?;
-        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(Owned::new(relay.clone()));
+        let owned = Owned::new(Engine::current(), relay.clone());
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(owned);
         Ok(relay)
     }
 }
@@ -162,6 +164,7 @@ fn read(options: &Options<'_>) -> PyResult<RelayOptions> {
                 })?;
                 read.second_stage = Some(stage);
             }
+            "claims_table" => read.claims_table = Some(text()?),
             "resume_lifetime" => read.resume_lifetime = seconds()?,
             "anyone_resumes" => read.anyone_resumes = flag()?,
             "trust_client_session_ids" => read.trust_client_session_ids = flag()?,

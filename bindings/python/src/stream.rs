@@ -54,14 +54,15 @@ impl Drop for Inner {
 
 impl Stream {
     pub(crate) fn new(feed: Arc<Feed>, lease: Option<Lease>) -> Self {
-        Self(Owned::new(Inner {
+        let inner = Inner {
             feed,
             lease: Mutex::new(lease),
             seat: Mutex::default(),
             events_kept: Mutex::default(),
             bytes_kept: Mutex::default(),
             never_given: AtomicU64::new(0),
-        }))
+        };
+        Self(Owned::new(Engine::current(), inner))
     }
 
     fn inner(&self, py: Python<'_>) -> PyResult<&Inner> {

@@ -1,5 +1,5 @@
 //! Waiting on the caller's own thread, without the interpreter. The main thread
-//! comes back ten times a second to see whether a signal (Ctrl-C) has arrived.
+//! comes back some times a second to see whether a signal (Ctrl-C) has arrived.
 
 use std::cell::Cell;
 use std::task::{Context, Poll};
@@ -14,6 +14,8 @@ use crate::client::{Provider, answer};
 use crate::errors::{flush_logs, raise};
 
 const SLICE: Duration = Duration::from_millis(100);
+/// For what runs without anybody at a keyboard: a look costs as much as half a message.
+pub(crate) const LONG_SLICE: Duration = Duration::from_millis(500);
 
 /// Waits until `poll` is ready.
 ///
@@ -22,9 +24,18 @@ const SLICE: Duration = Duration::from_millis(100);
 pub(crate) fn wait<T: Send>(
     py: Python<'_>,
     lane: &Lane,
+    poll: impl FnMut(&mut Context<'_>) -> Poll<T> + Send,
+) -> PyResult<T> {
+    wait_in(py, lane, SLICE, poll)
+}
+
+fn wait_in<T: Send>(
+    py: Python<'_>,
+    lane: &Lane,
+    slice: Duration,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T> + Send,
 ) -> PyResult<T> {
-    let slice = on_main_thread(py, lane.process())?.then_some(SLICE);
+    let slice = on_main_thread(py, lane.process())?.then_some(slice);
     loop {
         if let Some(value) = py.detach(|| lane.drive(slice, &mut poll)) {
             return Ok(value);
@@ -45,16 +56,17 @@ pub(crate) fn drive<T: Send>(
     provider: Option<(&Provider, Duration)>,
 ) -> PyResult<T> {
     // Without a relay there are no hooks.
-    drive_with(py, lane, call, provider, &mut |_| Ok(()))
+    drive_with(py, lane, SLICE, call, provider, &mut |_| Ok(()))
 }
 
-/// As `drive`, and runs hooks.
+/// As `drive`, runs hooks, and looks for a signal once in so long a slice.
 ///
 /// # Errors
 /// As `drive`, and what `run` raises.
 pub(crate) fn drive_with<T: Send>(
     py: Python<'_>,
     lane: &Lane,
+    slice: Duration,
     mut call: Call<T>,
     provider: Option<(&Provider, Duration)>,
     run: &mut dyn FnMut(Hook) -> PyResult<()>,
@@ -62,7 +74,7 @@ pub(crate) fn drive_with<T: Send>(
     let mut cause = None;
     let mut too_late = None;
     loop {
-        let turn = wait(py, lane, |cx| call.poll(cx));
+        let turn = wait_in(py, lane, slice, |cx| call.poll(cx));
         flush_logs(py, call.scope());
         match turn? {
             Turn::Done(result) => {

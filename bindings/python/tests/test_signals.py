@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = POSIX
 
-# A call that waits looks ten times a second; the rest is for machines that are busy.
+# A call that waits looks ten times a second, a relay twice; the rest is for machines that are busy.
 SOON = 2.0
 
 WAITS = {
@@ -43,6 +43,20 @@ client.invoke({"mode": "slow", "delay_ms": 60000})
     "head": """
 waiting()
 client.stream({"mode": "silent", "head_delay_ms": 60000})
+""",
+    "relay": """
+import socket
+from agentcore_client.apigateway import WebSocketRelay
+# A gateway that takes a post and never says what became of it.
+with socket.create_server(("127.0.0.1", 0)) as gateway:
+    port = gateway.getsockname()[1]
+    relay = WebSocketRelay(
+        client, secret=b"s" * 32, second_stage="never", endpoint_url=f"http://127.0.0.1:{port}",
+        payload=lambda *_: {"mode": "silent"},
+    )
+    about = {"routeKey": "$default", "apiId": "a", "stage": "s", "connectionId": "c="}
+    waiting()
+    relay.handle({"requestContext": {**about, "messageId": "m"}, "body": '{"prompt": "Hi"}'})
 """,
     "asyncio_stream": """
 async def main():

@@ -356,7 +356,7 @@ fn overall(attempts: &[Attempt]) -> Option<Delivery> {
 }
 
 /// Uniform in [0, 1). Without the system's randomness every pause is half its longest.
-fn random() -> f64 {
+pub(crate) fn random() -> f64 {
     getrandom::u32().map_or(0.5, |random| f64::from(random) / (f64::from(u32::MAX) + 1.0))
 }
 

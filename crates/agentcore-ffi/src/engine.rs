@@ -18,14 +18,19 @@ pub struct Owned<T> {
 }
 
 impl<T> Owned<T> {
-    /// A value of this process.
-    pub fn new(value: T) -> Self {
-        Self { process: std::process::id(), value: Some(value) }
+    /// A value of the process whose engine this is.
+    pub fn new(engine: &Engine, value: T) -> Self {
+        Self { process: engine.process, value: Some(value) }
     }
 
     /// The value; `None` in a process that was forked off since.
     pub fn get(&self) -> Option<&T> {
-        self.value.as_ref().filter(|_| self.process == std::process::id())
+        self.get_in(Engine::current())
+    }
+
+    /// The same for who knows the process's engine: asking for the process is a system call.
+    pub fn get_in(&self, engine: &Engine) -> Option<&T> {
+        self.value.as_ref().filter(|_| self.process == engine.process)
     }
 
     /// The value, also in a process that was forked off since: only for what never changes.
@@ -34,14 +39,22 @@ impl<T> Owned<T> {
     }
 
     /// The value, to be changed; `None` in a process that was forked off since.
-    pub fn get_mut(&mut self) -> Option<&mut T> {
-        self.value.as_mut().filter(|_| self.process == std::process::id())
+    pub fn get_mut_in(&mut self, engine: &Engine) -> Option<&mut T> {
+        self.value.as_mut().filter(|_| self.process == engine.process)
+    }
+
+    /// Lets go of the value, which a process that was forked off since leaks.
+    pub fn drop_in(mut self, engine: &Engine) {
+        let value = self.value.take();
+        if self.process != engine.process {
+            std::mem::forget(value);
+        }
     }
 }
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        if self.process != std::process::id() {
+        if self.value.is_some() && self.process != std::process::id() {
             std::mem::forget(self.value.take());
         }
     }
@@ -114,13 +127,20 @@ mod tests {
             }
         }
         let dropped = std::cell::Cell::new(false);
-        let mut owned = Owned::new(Loud(&dropped));
-        assert!(owned.get().is_some());
-        owned.process = owned.process.wrapping_add(1);
-        assert!(owned.get().is_none());
-        drop(owned);
+        let engine = Engine::current();
+        let foreign = || {
+            let mut owned = Owned::new(engine, Loud(&dropped));
+            assert!(owned.get().is_some());
+            owned.process = owned.process.wrapping_add(1);
+            assert!(owned.get().is_none() && owned.get_mut_in(engine).is_none());
+            owned
+        };
+        drop(foreign());
+        foreign().drop_in(engine);
         assert!(!dropped.get());
-        drop(Owned::new(Loud(&dropped)));
+        drop(Owned::new(engine, Loud(&dropped)));
+        assert!(dropped.replace(false));
+        Owned::new(engine, Loud(&dropped)).drop_in(engine);
         assert!(dropped.get());
     }
 

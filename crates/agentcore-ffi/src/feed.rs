@@ -18,6 +18,9 @@ use crate::scope::Scope;
 const MAX_EVENTS: usize = 256;
 /// … and hold at most so many bytes, or are one event.
 const MAX_BYTES: usize = 256 << 10;
+/// So few at a time are copied out of the buffer that they came in: their reader keeps them while it
+/// waits for the next ones. Where many come, they share what they hold on to.
+const FEW: usize = 4;
 
 /// A stream that is read in batches.
 #[derive(Debug)]
@@ -142,11 +145,12 @@ impl Feed {
         cx: &mut Context<'_>,
         poll: impl FnMut(&mut Source, &mut Context<'_>) -> Poll<Option<agentcore_client::Result<T>>>,
         size: impl Fn(&T) -> usize,
+        detach: impl Fn(&mut T),
     ) -> Poll<Batch<T>> {
         let mut inner = self.lock();
         let polled = self.scope.run(|| {
             catch_unwind(AssertUnwindSafe(|| {
-                inner.poll_items(&self.head.session_id, cx, poll, size)
+                inner.poll_items(&self.head.session_id, cx, poll, size, detach)
             }))
         });
         polled.unwrap_or_else(|panic| {
@@ -163,6 +167,7 @@ impl Inner {
         cx: &mut Context<'_>,
         mut poll: impl FnMut(&mut Source, &mut Context<'_>) -> Poll<Option<agentcore_client::Result<T>>>,
         size: impl Fn(&T) -> usize,
+        detach: impl Fn(&mut T),
     ) -> Poll<Batch<T>> {
         match self.end {
             Some(StreamEnd::Closed) => {
@@ -179,7 +184,11 @@ impl Inner {
         let mut bytes = 0;
         while items.len() < MAX_EVENTS && bytes < MAX_BYTES {
             match poll(&mut self.stream, cx) {
-                Poll::Ready(Some(Ok(item))) => {
+                Poll::Ready(Some(Ok(mut item))) => {
+                    // Before the next poll, which reads.
+                    if items.len() < FEW {
+                        detach(&mut item);
+                    }
                     bytes += size(&item);
                     items.push(item);
                 }
@@ -248,6 +257,7 @@ impl Reading<'_> {
                 Source::Bytes(_) | Source::Gone => Poll::Ready(None),
             },
             |event| event.data().len(),
+            AgentEvent::detach,
         )
     }
 
@@ -267,6 +277,7 @@ impl Reading<'_> {
                 }
             },
             Bytes::len,
+            |_| {},
         )
     }
 }
@@ -366,6 +377,34 @@ mod tests {
         assert!(matches!(reading.poll_events(&mut cx), Poll::Ready(Batch::End)));
         drop(reading);
         assert!(feed.begin_read().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_few_events_let_go_of_the_buffer_that_they_came_in() {
+        let (sender, feed) = feed().await;
+        let mut cx = Context::from_waker(Waker::noop());
+        let reading = feed.begin_read().unwrap();
+        for (said, data, text) in [
+            (r#"data: "one""#, r#""one""#, "one"),
+            (r#"data: "one\ntwo""#, r#""one\ntwo""#, "one\ntwo"),
+            ("id: 7\nevent: message\ndata: \"é\"", "\"é\"", "é"),
+            ("data: two\ndata: lines", "two\nlines", "two\nlines"),
+            ("data: plain", "plain", "plain"),
+        ] {
+            let chunk = Bytes::from(format!("{said}\n\n").into_bytes());
+            sender.unbounded_send(Ok(chunk.clone())).unwrap();
+            let Poll::Ready(Batch::Items(items)) = reading.poll_events(&mut cx) else {
+                panic!("an event has arrived")
+            };
+            assert!(chunk.is_unique(), "{said}");
+            assert_eq!((items.len(), items[0].data_str()), (1, Some(data)));
+            assert_eq!(items[0].text(), Some(text), "{said}");
+            let named = said.starts_with("id");
+            assert_eq!(
+                (items[0].id(), items[0].event()),
+                (named.then_some("7"), named.then_some("message"))
+            );
+        }
     }
 
     #[tokio::test]

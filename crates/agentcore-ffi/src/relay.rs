@@ -94,6 +94,7 @@ pub struct RelayOptions {
     pub margin: Option<Duration>,
     pub second_stage: Option<SecondStage>,
     pub resume_lifetime: Option<Duration>,
+    pub claims_table: Option<String>,
     pub anyone_resumes: bool,
     pub trust_client_session_ids: bool,
     pub region: Option<String>,
@@ -136,7 +137,7 @@ impl RelayOptions {
             };
         }
         apply!(secret, allowed_origins, subprotocols, routes, principal, heartbeat, margin);
-        apply!(second_stage, resume_lifetime, region, endpoint_url);
+        apply!(second_stage, resume_lifetime, claims_table, region, endpoint_url);
         if self.asks_principal {
             builder = builder.principal_with(|_| async {
                 match ask(HookInput::Principal).await? {

@@ -73,6 +73,11 @@ impl Scope {
         self.0.questions.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
+    /// Whether anything was logged since the lines were last taken.
+    pub fn has_lines(&self) -> bool {
+        !self.0.lines.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// What was logged since it was last asked.
     pub fn take_lines(&self) -> Vec<Line> {
         std::mem::take(&mut *self.0.lines.lock().unwrap_or_else(PoisonError::into_inner))

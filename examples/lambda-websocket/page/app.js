@@ -42,6 +42,7 @@ function title({ messages }) {
 // ---- drawing ----
 
 function draw() {
+  changed.clear();
   const current = store.conversation;
   const asked = store.conversations.filter(({ messages }) => messages.length);
   of("title").textContent = title(current);
@@ -111,21 +112,52 @@ function drawControls() {
   of("send").disabled = !of("prompt").value.trim();
 }
 
-/** Only what changed: an answer grows a word at a time. */
-function redraw(message, added) {
-  const item = document.querySelector(`[data-id="${message.id}"]`);
-  if (!item) return;
+/** What is to be drawn: messages, and the text that each has got meanwhile. */
+const changed = new Map();
+let isDue = false;
+
+/** Only what changed, and once per picture: an answer may grow by a thousand words in a second. */
+function redraw(message, added = "") {
+  changed.set(message, (changed.get(message) ?? "") + added);
+  if (!isDue) requestAnimationFrame(drawChanges);
+  isDue = true;
+}
+
+function drawChanges() {
+  isDue = false;
   const list = of("messages");
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
-  item.dataset.state = message.state;
-  if (added) item.querySelector(".text").append(added);
-  drawFooter(item, message);
+  for (const [message, added] of changed) {
+    const item = document.querySelector(`[data-id="${message.id}"]`);
+    if (!item) continue;
+    item.dataset.state = message.state;
+    const text = item.querySelector(".text");
+    if (text.lastChild) text.lastChild.appendData(added);
+    else text.append(added);
+    drawFooter(item, message);
+  }
+  changed.clear();
   drawControls();
   if (atEnd) list.scrollTop = list.scrollHeight;
 }
 
-function update() {
+let keeping;
+
+function keep() {
+  clearTimeout(keeping);
+  keeping = undefined;
   store.save();
+}
+
+/** An answer that grows is kept now and then, not for each word. */
+function keepSoon() {
+  keeping ??= setTimeout(keep, 500);
+}
+
+addEventListener("pagehide", keep);
+
+function update() {
+  keep();
   draw();
 }
 
@@ -213,7 +245,8 @@ relay.addEventListener("frame", ({ detail: frame }) => {
     default:
   }
   redraw(message, added);
-  if (frame.type !== "heartbeat") store.save();
+  if (frame.type === "delta") keepSoon();
+  else if (frame.type !== "heartbeat") keep();
 });
 
 relay.addEventListener("lost", ({ detail: ids }) => {
@@ -224,7 +257,7 @@ relay.addEventListener("lost", ({ detail: ids }) => {
       redraw(message);
     }
   }
-  store.save();
+  keep();
 });
 
 relay.addEventListener("state", ({ detail: state }) => {

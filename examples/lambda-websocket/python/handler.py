@@ -2,7 +2,6 @@
 
 import os
 
-import claims
 from agentcore_client import AgentCoreClient
 from agentcore_client.apigateway import WebSocketRelay
 
@@ -15,7 +14,7 @@ relay = WebSocketRelay(
     # give `principal="principalId"` in its place.
     anyone_resumes=True,
     # Where there is a table for it, a second delivery of an event is noticed.
-    claim=claims.claim if os.environ.get("CLAIMS_TABLE") else None,
+    claims_table=os.environ.get("CLAIMS_TABLE") or None,
 )
 
 

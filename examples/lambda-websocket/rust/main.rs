@@ -9,14 +9,18 @@ use serde_json::Value;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     // AGENT_RUNTIME_ARN names the runtime; the keys are those of the function's role.
-    let relay = WebSocketRelay::builder(&Client::from_env()?)
+    let mut relay = WebSocketRelay::builder(&Client::from_env()?)
         .secret(std::env::var("AGENTCORE_RELAY_SECRET")?)
         // Web pages of other origins cannot connect.
         .allowed_origins(std::env::var("ALLOWED_ORIGINS")?.split(','))
         // Nobody signs in here: who holds a conversation's token goes on with it. With an
         // authorizer, give `.principal("principalId")` in its place.
-        .anyone_resumes(true)
-        .build()?;
+        .anyone_resumes(true);
+    // Where there is a table for it, a second delivery of an event is noticed.
+    if let Some(table) = std::env::var("CLAIMS_TABLE").ok().filter(|name| !name.is_empty()) {
+        relay = relay.claims_table(table);
+    }
+    let relay = relay.build()?;
     let handler = |event: LambdaEvent<Value>| {
         let relay = relay.clone();
         async move {

@@ -85,8 +85,8 @@ resource "aws_cloudwatch_log_group" "relay" {
   retention_in_days = var.log_days
 }
 
-# Lambda delivers an event twice now and then. With this table, into which the handler's `claim` hook
-# puts each number once, the second one is noticed.
+# Lambda delivers an event twice now and then. With this table, into which the relay puts the number of
+# each once, the second one is noticed.
 resource "aws_dynamodb_table" "claims" {
   count        = var.claims ? 1 : 0
   name         = "${var.name}-claims"

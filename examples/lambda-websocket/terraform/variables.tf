@@ -100,7 +100,7 @@ variable "messages_burst" {
 }
 
 variable "claims" {
-  description = "Make the table with which python/handler.py stops duplicate events."
+  description = "Make the table with which the relay stops duplicate events."
   type        = bool
   default     = false
 }

@@ -303,6 +303,15 @@ export class LocalDataPlane {
     }[];
   }
 
+  /**
+   * Delivers an asynchronous event of the function behind the gateway once more: the one with that
+   * request id, which the journal's `function_started` has, or the latest.
+   */
+  async redeliver(options: { requestId?: string; afterMs?: number } = {}): Promise<void> {
+    const { requestId, afterMs = 0 } = options;
+    await this.#control("POST", "redeliver", { request_id: requestId, delay_ms: afterMs });
+  }
+
   // -- inside ----------------------------------------------------------------------------------
 
   get #takesTokens(): boolean {

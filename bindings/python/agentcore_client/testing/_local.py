@@ -239,6 +239,19 @@ class LocalDataPlane:
         sessions: list[dict[str, str]] = self._control("GET", "sessions")["sessions"]
         return sessions
 
+    def redeliver(self, request_id: str | None = None, after: float = 0) -> None:
+        """Delivers an asynchronous event of the function behind the gateway once more.
+
+        Args:
+            request_id: Of the event, as the journal has it. Default: the latest event.
+            after: When, in seconds from now.
+
+        Raises:
+            LocalDataPlaneError: If there is no such event.
+        """
+        body = {"request_id": request_id, "delay_ms": round(after * 1000)}
+        self._control("POST", "redeliver", body)
+
     # -- inside --------------------------------------------------------------------------------
 
     def _told(self, member: str) -> str:

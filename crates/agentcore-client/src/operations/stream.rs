@@ -93,6 +93,32 @@ impl AgentEvent {
     pub fn into_text(self) -> Option<ByteString> {
         self.text
     }
+
+    /// Copies a small event out of the buffer that it came in. For who keeps it while waiting for
+    /// the next one: as long as a part of it is held, the connection needs another buffer.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn detach(&mut self) {
+        const SMALL: usize = 1 << 10;
+        for name in [&mut self.event, &mut self.id].into_iter().flatten() {
+            *name = ByteString::from(&**name);
+        }
+        let data = match &mut self.data {
+            Data::Text(data) if data.len() <= SMALL => data,
+            // It is most of what it holds on to.
+            Data::Text(_) | Data::Bytes(_) => return,
+        };
+        let copy = ByteString::from(&**data);
+        if let Some(text) = &mut self.text {
+            // A text is a part of its data, or was made from it.
+            let start = text.as_ptr().addr().wrapping_sub(data.as_ptr().addr());
+            let part = start.checked_add(text.len()).and_then(|end| copy.get(start..end));
+            if let Some(part) = part {
+                *text = copy.slice_ref(part);
+            }
+        }
+        *data = copy;
+    }
 }
 
 impl fmt::Debug for AgentEvent {

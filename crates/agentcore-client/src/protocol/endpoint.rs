@@ -320,8 +320,8 @@ impl ServiceEndpoint {
     }
 
     /// The `host` header.
-    pub(crate) fn host_header(&self) -> &str {
-        &self.0.authority
+    pub(crate) fn host_header(&self) -> Result<HeaderValue> {
+        HeaderValue::from_str(&self.0.authority).map_err(internal)
     }
 
     /// The URL of a path, which begins with a slash and is percent-encoded already.

@@ -76,6 +76,11 @@ pub(crate) fn decode(
     error
 }
 
+/// The name of the error that a service's answer is, in its header or its body.
+pub(crate) fn code_of(headers: &HeaderMap, body: &[u8]) -> Option<String> {
+    Answer::read(headers, body).code
+}
+
 /// What an answer says, wherever it says it.
 #[derive(Clone, Debug, Default)]
 struct Answer {

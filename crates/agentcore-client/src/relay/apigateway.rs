@@ -31,8 +31,11 @@
 //! # What a client gets
 //!
 //! One JSON frame per message. Each has a `type` and the `id` of its answer. `seq` counts the
-//! frames of an answer from 0; a frame whose `seq` was seen before is to be ignored (after a broken
-//! connection to the gateway the relay can't know whether a frame arrived, and sends it again).
+//! frames of an answer from 0; a frame whose `seq` was seen before is to be ignored, and so is one of
+//! an answer that has ended. After a broken connection to the gateway the relay can't know whether a
+//! frame arrived, and sends it again; and what is refused before it becomes an answer has an `error`
+//! with `seq` 0, so that the refusal of a late duplicate changes nothing for a client whose answer
+//! has begun.
 //!
 //! | `type` | members | meaning |
 //! |---|---|---|
@@ -55,8 +58,10 @@
 //!
 //! # How it behaves
 //!
-//! One post is under way at a time and per answer; text that arrives meanwhile goes out with the
-//! next one, without a wait. A client that takes nothing slows the agent's stream down once 256 KiB
+//! One post is under way at a time for each socket; text that arrives meanwhile goes out with the
+//! next one, without a wait. That holds for all answers that one process relays. In Lambda each
+//! answer has a process of its own: frames of two that a client asked for at the same time may
+//! cross, each answer's own are in order, and `id` tells them apart. A client that takes nothing slows the agent's stream down once 256 KiB
 //! wait, and counts as gone after a minute. Messages are at most 128 KiB long, cut between
 //! characters. A client that has left is noticed at the next post, at the latest after one
 //! `heartbeat` (5 s); then the invocation is dropped at once. That does not stop the agent's
@@ -65,27 +70,27 @@
 //! A WebSocket API waits 29 s for its function. So in Lambda, the function answers at once and
 //! invokes itself asynchronously for the rest ([`SecondStage`]). Lambda may deliver such an event
 //! late or more than once: it is dated and sealed, refused after 30 s, and not taken twice by the
-//! same process; a [`claim`](WebSocketRelayBuilder::claim) hook makes that hold across processes,
-//! and without it a rare duplicate is possible. Set `maximum_retry_attempts = 0` and
+//! same process; a [`claims_table`](WebSocketRelayBuilder::claims_table), or a hook, makes that hold
+//! across processes.
+//! Without it a rare duplicate is possible: the agent runs twice, and both answers come under the
+//! same id. Set `maximum_retry_attempts = 0` and
 //! `maximum_event_age_in_seconds = 60` on the function.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::Value;
 
 use super::aws::Aws;
-use super::event::{Connection, Event, Route, Wishes, default_payload};
-use super::frames::{Frame, Outbox};
-use super::hooks::{Hooks, boxed};
-use super::post::{Gateway, Posted, Poster};
-use super::pump::Pump;
-use super::second_stage::{self, Stages, Task};
-use super::sessions::{Asker, Sessions};
+use super::claims::Claims;
+use super::function::{Options, Principal, Relay};
+use super::hooks::boxed;
+use super::post::{Gateway, Poster};
+use super::second_stage::Stages;
+use super::sessions::Sessions;
 use crate::client::Client;
-use crate::config::{Environment, Timeouts};
+use crate::config::Environment;
 use crate::error::{Error, Result};
 use crate::protocol::endpoint::ServiceEndpoint;
 use crate::protocol::region;
@@ -93,66 +98,13 @@ use crate::protocol::request::Payload;
 
 pub use super::event::ProxyResponse;
 pub use super::frames::FrameFormat;
+pub use super::function::LambdaContext;
 pub use super::hooks::{Refusal, RelayMessage};
 pub use super::second_stage::SecondStage;
-
-/// How long a frame that belongs to no answer may take.
-const WORD: Duration = Duration::from_secs(10);
-
-/// What Lambda says of an invocation.
-#[derive(Clone, Debug, Default)]
-pub struct LambdaContext {
-    deadline: Option<Instant>,
-    function_arn: Option<String>,
-}
-
-impl LambdaContext {
-    /// When the function's time is up.
-    #[must_use]
-    pub fn deadline(self, deadline: SystemTime) -> Self {
-        self.remaining(deadline.duration_since(SystemTime::now()).unwrap_or_default())
-    }
-
-    /// How much of the function's time is left.
-    #[must_use]
-    pub fn remaining(mut self, time: Duration) -> Self {
-        self.deadline = Instant::now().checked_add(time);
-        self
-    }
-
-    /// The ARN under which the function was invoked.
-    #[must_use]
-    pub fn function_arn(mut self, arn: impl Into<String>) -> Self {
-        self.function_arn = Some(arn.into());
-        self
-    }
-}
-
-/// How long stage one may take: API Gateway waits for 29 s.
-const STAGE_ONE: Duration = Duration::from_secs(28);
-
-/// Hooks are the application's, and may wait for ever.
-async fn in_time<T>(
-    by: Option<Instant>,
-    work: impl Future<Output = Result<T, Refusal>>,
-) -> Result<T, Refusal> {
-    let Some(by) = by else { return work.await };
-    let late = || Refusal::with(504, "timeout", "the relay took too long");
-    tokio::time::timeout_at(by.into(), work).await.unwrap_or_else(|_| Err(late()))
-}
 
 /// The function behind a WebSocket API. Cheap to clone; made once, when the function starts.
 #[derive(Clone)]
 pub struct WebSocketRelay(Arc<Relay>);
-
-struct Relay {
-    client: Client,
-    options: Options,
-    aws: Arc<Aws>,
-    poster: Arc<Poster>,
-    sessions: Sessions,
-    stages: Stages,
-}
 
 impl fmt::Debug for WebSocketRelay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,32 +113,6 @@ impl fmt::Debug for WebSocketRelay {
             .field("options", &self.0.options)
             .finish_non_exhaustive()
     }
-}
-
-/// Whose message it is, by what the gateway's event says.
-#[derive(Clone, Debug, Default)]
-enum Principal {
-    /// Nobody is known: a connection is all there is.
-    #[default]
-    Connection,
-    /// A member of what the API's authorizer said.
-    Authorizer(String),
-    /// A hook says it.
-    Hook,
-}
-
-#[derive(Clone, Debug)]
-struct Options {
-    allowed_origins: Option<Vec<String>>,
-    subprotocols: Vec<String>,
-    routes: Vec<String>,
-    principal: Principal,
-    format: FrameFormat,
-    forward_events: bool,
-    heartbeat: Duration,
-    margin: Duration,
-    second_stage: SecondStage,
-    hooks: Hooks,
 }
 
 /// Puts a [`WebSocketRelay`] together.
@@ -201,6 +127,7 @@ pub struct WebSocketRelayBuilder {
     resume_lifetime: Duration,
     anyone_resumes: bool,
     trust_client_session_ids: bool,
+    claims_table: Option<String>,
     environment: Environment,
 }
 
@@ -220,23 +147,13 @@ impl WebSocketRelay {
         WebSocketRelayBuilder {
             client: client.clone(),
             secret: None,
-            options: Options {
-                allowed_origins: None,
-                subprotocols: Vec::new(),
-                routes: vec!["$default".to_owned()],
-                principal: Principal::default(),
-                format: FrameFormat::default(),
-                forward_events: false,
-                heartbeat: Duration::from_secs(5),
-                margin: Duration::from_secs(5),
-                second_stage: SecondStage::default(),
-                hooks: Hooks::default(),
-            },
+            options: Options::default(),
             region: None,
             endpoint_url: None,
             resume_lifetime: Duration::from_secs(8 * 3600),
             anyone_resumes: false,
             trust_client_session_ids: false,
+            claims_table: None,
             environment: Environment::process(),
         }
     }
@@ -246,20 +163,7 @@ impl WebSocketRelay {
     ///
     /// Dropping the future drops the invocation.
     pub async fn handle(&self, event: Value, context: LambdaContext) -> ProxyResponse {
-        let relay = &*self.0;
-        if let Some(event) = event.get(second_stage::MEMBER) {
-            return relay.second_stage(event, &context).await;
-        }
-        let handled = match Event::new(&event).and_then(|event| Ok((event, event.route()?))) {
-            Ok((event, Route::Connect)) => relay.connect(event),
-            Ok((_, Route::Disconnect)) => Ok(ProxyResponse::status(200)),
-            Ok((event, Route::Message(key))) => relay.message(event, key, &context).await,
-            Err(refusal) => Err(refusal),
-        };
-        handled.unwrap_or_else(|refusal| {
-            tracing::warn!(target: "agentcore_client", "refused an event: {refusal}");
-            ProxyResponse::refused(&refusal)
-        })
+        self.0.handle(event, &context).await
     }
 }
 
@@ -270,247 +174,15 @@ impl WebSocketRelay {
     }
 
     /// A second-stage event of that time.
-    pub(super) fn event_at(&self, time: SystemTime) -> Value {
+    pub(super) fn event_at(&self, time: std::time::SystemTime) -> Value {
+        use super::event::Connection;
+        use super::second_stage::Task;
         let id = |text: &str| text.to_owned();
         let connection = Connection { api_id: id("abc"), stage: id("prod"), id: id("L0SM=") };
         let session = crate::SessionId::generate();
-        let (resumed, resume, payload) = (false, id("token"), Bytes::from_static(b"{}"));
+        let (resumed, resume, payload) = (false, id("token"), bytes::Bytes::from_static(b"{}"));
         let task = Task { connection, id: id("m1"), session, resumed, resume, payload };
         self.0.stages.event(&task, time).unwrap()
-    }
-}
-
-impl Relay {
-    fn connect(&self, event: Event<'_>) -> Result<ProxyResponse, Refusal> {
-        event.connection()?;
-        if let Some(allowed) = &self.options.allowed_origins {
-            let origin = event.header("origin").unwrap_or_default();
-            let is_allowed = |one: &String| one == "*" || one.eq_ignore_ascii_case(origin);
-            if !allowed.iter().any(is_allowed) {
-                return Err(Refusal::with(403, "unauthorized", "this origin is not allowed"));
-            }
-        }
-        let response = ProxyResponse::status(200);
-        // A browser drops a connection that does not take up one of the protocols it offers.
-        let offered = event.header("sec-websocket-protocol").unwrap_or_default();
-        let taken = offered
-            .split(',')
-            .map(str::trim)
-            .find(|one| self.options.subprotocols.iter().any(|known| known == one));
-        Ok(match taken {
-            Some(taken) => response.with_header("Sec-WebSocket-Protocol", taken.to_owned()),
-            None => response,
-        })
-    }
-
-    async fn message(
-        &self,
-        event: Event<'_>,
-        key: &str,
-        context: &LambdaContext,
-    ) -> Result<ProxyResponse, Refusal> {
-        // Without it there is nobody to tell what is wrong.
-        let connection = event.connection()?;
-        let id = event.message_id().to_owned();
-        let mut wishes = Wishes::default();
-        let answered = async {
-            if !self.options.routes.iter().any(|route| route == key) {
-                return Err(Refusal::with(404, "invalid_message", "this route is not served"));
-            }
-            let body = event.body()?;
-            wishes = Wishes::new(&body)?;
-            if wishes.is_ping {
-                self.pong(&connection, context).await;
-                return Ok(None);
-            }
-            let id = wishes.id.clone().unwrap_or_else(|| id.clone());
-            self.task(event, body, &wishes, connection.clone(), id).await.map(Some)
-        };
-        let (mut by, _) = self.times(context);
-        if self.in_two_stages() {
-            // Later, the gateway has told the client that nobody answers, who may ask again.
-            let listens = Instant::now() + STAGE_ONE;
-            by = Some(by.map_or(listens, |by| by.min(listens)));
-        }
-        let done = match in_time(by, answered).await {
-            Ok(None) => return Ok(ProxyResponse::status(200)),
-            Ok(Some(task)) if self.in_two_stages() => {
-                let arn = context.function_arn.as_deref();
-                self.stages.start(&self.aws, arn, &task, by).await
-            }
-            Ok(Some(task)) => {
-                self.relay(task, context).await;
-                Ok(())
-            }
-            Err(refusal) => Err(refusal),
-        };
-        match done {
-            Ok(()) => Ok(ProxyResponse::status(200)),
-            Err(refusal) => {
-                let id = wishes.id.unwrap_or(id);
-                self.tell(&connection, &id, &refusal, context).await;
-                Err(refusal)
-            }
-        }
-    }
-
-    fn in_two_stages(&self) -> bool {
-        match self.options.second_stage {
-            SecondStage::Auto => self.stages.in_lambda(),
-            SecondStage::Always => true,
-            SecondStage::Never => false,
-        }
-    }
-
-    /// What a message asks for, checked: nothing that is wrong with it is found out later.
-    async fn task(
-        &self,
-        event: Event<'_>,
-        body: Value,
-        wishes: &Wishes,
-        connection: Connection,
-        id: String,
-    ) -> Result<Task, Refusal> {
-        let hooks = &self.options.hooks;
-        let principal = match &self.options.principal {
-            Principal::Connection => None,
-            Principal::Authorizer(name) => Some(event.of_authorizer(name)),
-            Principal::Hook => match &hooks.principal {
-                Some(hook) => Some(hook(event.all().clone()).await?),
-                None => None,
-            },
-        };
-        // Never the session of whoever else is unknown.
-        let unknown = || Refusal::with(401, "unauthorized", "nobody is signed in");
-        let principal = match principal {
-            Some(found) => Some(found.filter(|name| !name.is_empty()).ok_or_else(unknown)?),
-            None => None,
-        };
-        let asker = Asker { principal: principal.as_deref(), connection_id: &connection.id };
-        let now = SystemTime::now();
-        let chosen = self.sessions.choose(asker, wishes, now)?;
-        let resume = self.sessions.seal(asker, &chosen.session, now)?;
-        let payload = match &hooks.payload {
-            Some(hook) => {
-                let message = RelayMessage {
-                    body,
-                    connection_id: connection.id.clone(),
-                    principal: principal.clone(),
-                    conversation: wishes.conversation.clone(),
-                    session_id: chosen.session.clone(),
-                };
-                hook(message).await?
-            }
-            None => Payload::from(default_payload(&body)?),
-        };
-        let payload = Bytes::copy_from_slice(payload.as_bytes());
-        let (session, resumed) = (chosen.session, chosen.resumed);
-        Ok(Task { connection, id, session, resumed, resume, payload })
-    }
-
-    async fn second_stage(&self, event: &Value, context: &LambdaContext) -> ProxyResponse {
-        let Some(delivered) = self.stages.open(event, SystemTime::now()) else {
-            // Not a word to the connection that it names: that may be anybody's.
-            tracing::warn!(target: "agentcore_client", "a forged second-stage event was refused");
-            return ProxyResponse::status(403);
-        };
-        let task = delivered.task;
-        if delivered.is_late {
-            let refusal = Refusal::with(400, "expired", "the message took too long to get here");
-            self.tell(&task.connection, &task.id, &refusal, context).await;
-            return ProxyResponse::refused(&refusal);
-        }
-        let is_first = match &self.options.hooks.claim {
-            _ if !self.stages.is_first(&delivered.nonce) => Ok(false),
-            Some(claim) => in_time(self.times(context).0, claim(delivered.nonce)).await,
-            None => Ok(true),
-        };
-        match is_first {
-            Ok(true) => {
-                self.relay(task, context).await;
-                ProxyResponse::status(200)
-            }
-            Ok(false) => {
-                tracing::warn!(target: "agentcore_client", "a second-stage event came twice");
-                ProxyResponse::status(200)
-            }
-            Err(refusal) => {
-                self.tell(&task.connection, &task.id, &refusal, context).await;
-                ProxyResponse::refused(&refusal)
-            }
-        }
-    }
-
-    /// Asks the agent and relays what it says.
-    async fn relay(&self, task: Task, context: &LambdaContext) {
-        let Task { connection, id, session, resumed, resume, payload } = task;
-        let mut outbox = Outbox::new(self.options.format.clone(), id);
-        outbox.push(Frame::Start { resume: resume.clone(), resumed });
-        let (until, end) = self.times(context);
-        let core = self.client.core();
-        let deadline = match (core.timeouts.deadline, until) {
-            (Some(own), Some(until)) => Some(own.min(until)),
-            (own, until) => own.or(until),
-        };
-        let timeouts: Timeouts = core.timeouts.deadline(deadline);
-        let invoke = self.client.invoke(Payload::from(payload)).session(session).timeouts(timeouts);
-        let pump = Pump {
-            poster: Arc::clone(&self.poster),
-            connection,
-            outbox,
-            heartbeat: self.options.heartbeat,
-            events: self.options.forward_events,
-            until,
-            end,
-            resume,
-        };
-        let ended = pump.run(invoke).await;
-        tracing::debug!(target: "agentcore_client", ?ended, "an answer was relayed");
-    }
-
-    /// When an answer must be cut short, and when the last post must be through: a function that is
-    /// still busy when its time is up has failed.
-    fn times(&self, context: &LambdaContext) -> (Option<Instant>, Option<Instant>) {
-        let Some(deadline) = context.deadline else { return (None, None) };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let margin = self.options.margin.min(left / 2);
-        (deadline.checked_sub(margin), deadline.checked_sub(margin / 5))
-    }
-
-    /// An error frame for what never became an answer.
-    async fn tell(
-        &self,
-        connection: &Connection,
-        id: &str,
-        refusal: &Refusal,
-        context: &LambdaContext,
-    ) {
-        let mut outbox = Outbox::new(self.options.format.clone(), id.to_owned());
-        outbox.push(Frame::Error {
-            code: refusal.code(),
-            message: refusal.message().to_owned(),
-            delivery: Some(refusal.delivery().as_str()),
-            state: None,
-        });
-        if let Some(taken) = outbox.take() {
-            self.say(connection, taken.body.into(), context).await;
-        }
-    }
-
-    async fn pong(&self, connection: &Connection, context: &LambdaContext) {
-        if self.options.format == FrameFormat::Json {
-            self.say(connection, Bytes::from_static(br#"{"type":"pong"}"#), context).await;
-        }
-    }
-
-    /// A word by the way: the gateway waits for it.
-    async fn say(&self, connection: &Connection, body: Bytes, context: &LambdaContext) {
-        let soon = Instant::now() + WORD;
-        let (_, end) = self.times(context);
-        let end = Some(end.map_or(soon, |end| end.min(soon)));
-        if let Posted::Failed(why) = self.poster.post(connection, body, end).await {
-            tracing::warn!(target: "agentcore_client", "{why}");
-        }
     }
 }
 
@@ -574,9 +246,17 @@ impl WebSocketRelayBuilder {
         self
     }
 
-    /// Says whether a second-stage event comes for the first time, by its number: `true` once and
-    /// `false` from then on, for all copies of the function. A conditional put into a table does
-    /// that; its entries may go after a minute.
+    /// Answers no second-stage event twice, whichever copy of the function it comes to: each puts
+    /// its number into this DynamoDB table, whose key is `nonce`, a text. The time in `expires` is
+    /// for the table's time to live. The function needs `dynamodb:PutItem` on it.
+    pub fn claims_table(mut self, name: impl Into<String>) -> Self {
+        self.claims_table = Some(name.into());
+        self
+    }
+
+    /// In place of a [`claims_table`](Self::claims_table): says whether a second-stage event comes for
+    /// the first time, by its number: `true` once and `false` from then on, for all copies of the
+    /// function.
     pub fn claim<F, R>(mut self, hook: F) -> Self
     where
         F: Fn(String) -> R + Send + Sync + 'static,
@@ -719,9 +399,23 @@ impl WebSocketRelayBuilder {
         let lambda = configured("AWS_ENDPOINT_URL_LAMBDA")
             .map(|url| ServiceEndpoint::parse("AWS_ENDPOINT_URL_LAMBDA", &url, &[]))
             .transpose()?;
+        let claims = match self.claims_table {
+            Some(_) if self.options.hooks.claim.is_some() => {
+                let rule = "give a table or a hook";
+                return Err(Error::invalid("claims_table", "beside a claim hook", rule));
+            }
+            Some(name) => {
+                let endpoint = match configured("AWS_ENDPOINT_URL_DYNAMODB") {
+                    Some(url) => ServiceEndpoint::parse("AWS_ENDPOINT_URL_DYNAMODB", &url, &[])?,
+                    None => ServiceEndpoint::aws(format!("dynamodb.{region}.{dns_suffix}")),
+                };
+                Some(Claims::new(&name, &region, &endpoint)?)
+            }
+            None => None,
+        };
         let stages = Stages::new(&secret, &region, lambda, env);
         let aws = Arc::new(Aws::new(&self.client, &region, env)?);
-        let poster = Arc::new(Poster { aws: Arc::clone(&aws), region, gateway });
+        let poster = Arc::new(Poster::new(Arc::clone(&aws), region, gateway));
         Ok(WebSocketRelay(Arc::new(Relay {
             client: self.client,
             options: self.options,
@@ -729,6 +423,7 @@ impl WebSocketRelayBuilder {
             poster,
             sessions,
             stages,
+            claims,
         })))
     }
 }

@@ -1,4 +1,4 @@
-//! Calls to the services around a relay, API Gateway and Lambda: signed with the
+//! Calls to the services around a relay, such as API Gateway and Lambda: signed with the
 //! client's own credentials or, where the client has none, the environment's, and
 //! sent over the client's connections.
 
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 
 use crate::auth::{Auth, Authorization, Authorizer};
 use crate::client::Client;
@@ -14,20 +14,32 @@ use crate::config::{Environment, Timeouts};
 use crate::error::{Error, Result};
 use crate::operations::{authorize, error_body, innermost};
 use crate::protocol::endpoint::ServiceEndpoint;
-use crate::protocol::service_error::AuthKind;
+use crate::protocol::service_error::{self, AuthKind};
 use crate::protocol::sigv4::{self, KeyCache, SigningScope};
+use crate::retry;
 use crate::transport::{HttpService, SendError, SendLimits};
 
 /// These services answer in milliseconds or not at all.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// Where requests go, put together once for all of them.
+pub(super) struct Address {
+    uri: Uri,
+    host: HeaderValue,
+}
+
+impl Address {
+    pub(super) fn new(endpoint: &ServiceEndpoint, path: &str) -> Result<Self> {
+        Ok(Self { uri: endpoint.uri(path)?, host: endpoint.host_header()? })
+    }
+}
+
 /// One request to such a service.
 pub(super) struct Call<'a> {
     pub(super) service: &'static str,
     pub(super) region: &'a str,
-    pub(super) endpoint: &'a ServiceEndpoint,
+    pub(super) address: &'a Address,
     pub(super) method: Method,
-    pub(super) path: &'a str,
     pub(super) headers: &'a [(&'static str, &'static str)],
     pub(super) body: Bytes,
 }
@@ -100,10 +112,12 @@ impl Aws {
             Unanswered { sent, may_pass, why }
         })?;
         let status = response.status();
-        let code = response.headers().get("x-amzn-errortype").and_then(|v| v.to_str().ok());
-        let code = code.map(|code| code.split(':').next().unwrap_or(code).to_owned());
         // Read to its end, so that the connection can serve the next one.
-        error_body(response.body_mut(), end).await;
+        let body = error_body(response.body_mut(), end).await;
+        let code = match status.is_success() {
+            true => None,
+            false => service_error::code_of(response.headers(), &body),
+        };
         if status == StatusCode::FORBIDDEN {
             self.authorizer.forget_credentials();
         }
@@ -113,12 +127,10 @@ impl Aws {
     fn request(&self, call: &Call<'_>, authorization: &Authorization) -> Result<Request<Bytes>> {
         let mut request = Request::new(call.body.clone());
         *request.method_mut() = call.method.clone();
-        *request.uri_mut() = call.endpoint.uri(call.path)?;
+        *request.uri_mut() = call.address.uri.clone();
         let headers = request.headers_mut();
         headers.reserve(8);
-        if let Ok(host) = HeaderValue::from_str(call.endpoint.host_header()) {
-            headers.insert(header::HOST, host);
-        }
+        headers.insert(header::HOST, call.address.host.clone());
         headers.insert(header::USER_AGENT, self.user_agent.clone());
         for (name, value) in call.headers {
             headers.insert(*name, HeaderValue::from_static(value));
@@ -141,10 +153,6 @@ impl Aws {
 /// Doubles from a tenth of a second to some three; up to half of it is left to chance, so that
 /// relays which were refused together do not come back together.
 pub(super) async fn back_off(failures: u32) {
-    let full = 100 << failures.min(5);
-    let mut chance = [0; 2];
-    // Without chance it waits the whole time.
-    let _ = getrandom::fill(&mut chance);
-    let less = full / 2 * u64::from(u16::from_be_bytes(chance)) / u64::from(u16::MAX);
-    tokio::time::sleep(Duration::from_millis(full - less)).await;
+    let full = Duration::from_millis(100 << failures.min(5));
+    tokio::time::sleep(full - (full / 2).mul_f64(retry::random())).await;
 }

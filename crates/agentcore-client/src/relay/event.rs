@@ -2,11 +2,16 @@
 //! comes in as JSON and leaves as checked parts, or as a refusal that says which
 //! part is not what it should be.
 
+use std::time::{Duration, SystemTime};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::hooks::Refusal;
+
+/// No message waits so long for its function.
+const OLDEST: Duration = Duration::from_secs(300);
 
 /// What a WebSocket API wants to know after an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +68,7 @@ impl ProxyResponse {
 }
 
 /// One socket of one API.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Connection {
     pub(super) api_id: String,
     pub(super) stage: String,
@@ -86,8 +91,9 @@ impl Connection {
         if !name(stage) {
             return Err(Refusal::invalid("requestContext.stage must be the name of a stage"));
         }
-        let is_path = matches!(id, "." | "..");
-        if is_path || !(1..=128).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
+        // Base64, with the letters for URLs or without.
+        let base64 = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'=' | b'+');
+        if !(1..=128).contains(&id.len()) || !id.bytes().all(base64) {
             return Err(Refusal::invalid("requestContext.connectionId must be a connection id"));
         }
         Ok(Self { api_id: api_id.to_owned(), stage: stage.to_owned(), id: id.to_owned() })
@@ -125,6 +131,14 @@ impl<'a> Event<'a> {
     /// The event as it came.
     pub(super) fn all(&self) -> &'a Value {
         self.all
+    }
+
+    /// How long ago the gateway took the message, where it says so. What is older than any gateway
+    /// waits was made for a test, or the clocks differ.
+    pub(super) fn age(&self, now: SystemTime) -> Option<Duration> {
+        let taken = self.context.get("requestTimeEpoch")?.as_u64()?;
+        let taken = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(taken))?;
+        now.duration_since(taken).ok().filter(|age| *age < OLDEST)
     }
 
     pub(super) fn route(&self) -> Result<Route<'a>, Refusal> {

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value, json};
 
+use crate::error::Delivery;
+
 /// The longest message that API Gateway takes.
 pub(super) const MAX_MESSAGE: usize = 128 << 10;
 /// From here on the agent's stream is not read any further until the socket has taken some.
@@ -15,6 +17,8 @@ const MOST_PIECES: usize = 1024;
 
 /// Longer names of events are left out.
 const LONGEST_NAME: usize = 128;
+/// What a short frame is long besides its id and its text, or a little more.
+const FRAME: usize = 64;
 /// How a frame ends.
 const TAIL: &[u8] = b"\"}";
 /// How one ends that the next one continues.
@@ -27,11 +31,21 @@ pub enum FrameFormat {
     #[default]
     Json,
     /// The agent's text as it is, one message after the other; then, if there is one, `end`. Without
-    /// numbers a client can't tell that a text came twice, after a broken connection to the gateway.
+    /// numbers a client could not tell that a text came twice: after a post of which nobody knows
+    /// whether it arrived the answer ends, with `[interrupted] the answer broke off`.
     Text {
         /// What is sent last when the answer is complete.
         end: Option<String>,
     },
+}
+
+/// What is done after a broken connection, when nobody knows whether it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Sent again: a client can tell by its number that it has seen it, but not what it has missed.
+    Yes,
+    /// Not sent again, since nothing tells it from the next one.
+    No,
 }
 
 /// What waits to be sent.
@@ -84,6 +98,8 @@ pub(super) struct Taken {
 pub(super) struct Outbox {
     format: FrameFormat,
     id: String,
+    /// The id as JSON has it.
+    quoted_id: String,
     sequence: u64,
     limit: usize,
     pieces: VecDeque<Piece>,
@@ -92,11 +108,30 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) fn new(format: FrameFormat, id: String) -> Self {
-        Self { format, id, sequence: 0, limit: MAX_MESSAGE, pieces: VecDeque::new(), bytes: 0 }
+        let quoted_id = Value::from(id.as_str()).to_string();
+        let (limit, pieces) = (MAX_MESSAGE, VecDeque::new());
+        Self { format, id, quoted_id, sequence: 0, limit, pieces, bytes: 0 }
     }
 
     pub(super) fn is_json(&self) -> bool {
         self.format == FrameFormat::Json
+    }
+
+    /// Frames have numbers by which a client knows them again; the agent's words alone have none.
+    pub(super) fn again(&self) -> Again {
+        if self.is_json() { Again::Yes } else { Again::No }
+    }
+
+    /// Nothing of what waits is sent any more, but that there was more.
+    pub(super) fn break_off(&mut self) {
+        self.pieces.clear();
+        self.bytes = 0;
+        self.push(Frame::Error {
+            code: "interrupted",
+            message: "the answer broke off".to_owned(),
+            delivery: Some(Delivery::Accepted.as_str()),
+            state: None,
+        });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -141,22 +176,28 @@ impl Outbox {
 
     /// The next message, as long as may be. It counts as sent once `sent` was called.
     pub(super) fn take(&mut self) -> Option<Taken> {
-        let Self { format, id, sequence, limit, .. } = &*self;
+        let Self { format, id, quoted_id, sequence, limit, .. } = &*self;
         let mut taken = Taken { body: Vec::new(), size: 0, length: 0, may_be_cut: true };
         let body = &mut taken.body;
-        match (self.pieces.front()?, format) {
+        let piece = self.pieces.front()?;
+        if let (Piece::Text(text) | Piece::Event { data: text, .. }, FrameFormat::Json) =
+            (piece, format)
+        {
+            body.reserve(FRAME + quoted_id.len() + text.len().min(*limit));
+        }
+        match (piece, format) {
             (Piece::Text(text), FrameFormat::Text { .. }) => {
                 taken.length = text.floor_char_boundary((*limit).max(4));
                 body.extend_from_slice(&text.as_bytes()[..taken.length]);
             }
             (Piece::Text(text), FrameFormat::Json) => {
-                head(body, "delta", id, *sequence);
+                head(body, "delta", quoted_id, *sequence);
                 body.extend_from_slice(b",\"text\":\"");
                 taken.length = push_escaped(body, text, *limit - TAIL.len());
                 body.extend_from_slice(TAIL);
             }
             (Piece::Event { name, data }, _) => {
-                head(body, "event", id, *sequence);
+                head(body, "event", quoted_id, *sequence);
                 if let Some(name) = name {
                     body.extend_from_slice(b",\"event\":");
                     body.extend_from_slice(Value::from(name.as_str()).to_string().as_bytes());
@@ -248,11 +289,11 @@ impl Frame {
     }
 }
 
-fn head(body: &mut Vec<u8>, kind: &str, id: &str, sequence: u64) {
-    let id = Value::from(id);
-    body.extend_from_slice(
-        format!("{{\"type\":\"{kind}\",\"id\":{id},\"seq\":{sequence}").as_bytes(),
-    );
+fn head(body: &mut Vec<u8>, kind: &str, quoted_id: &str, sequence: u64) {
+    let sequence = sequence.to_string();
+    for part in ["{\"type\":\"", kind, "\",\"id\":", quoted_id, ",\"seq\":", &sequence] {
+        body.extend_from_slice(part.as_bytes());
+    }
 }
 
 /// Appends as much of `text` as there is room for until `body` is `limit` long, as the inside of a

@@ -9,9 +9,12 @@ mod frames;
 mod hooks;
 mod aws;
 mod post;
+mod claims;
 mod sessions;
 mod second_stage;
+mod parts;
 mod pump;
+mod function;
 pub mod apigateway;
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
-//! Messages to one socket through `@connections`: what a status means, what is
-//! sent again and how long one waits for a slow client.
+//! Messages to one socket through `@connections`: one at a time, what a status
+//! means, what is sent again and how long one waits for a slow client.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use super::aws::{Aws, Call, back_off};
+use super::aws::{Address, Aws, Call, back_off};
 use super::event::Connection;
+use super::frames::Again;
 use crate::protocol::arn::percent_encode;
 use crate::protocol::endpoint::ServiceEndpoint;
 
@@ -38,47 +40,76 @@ pub(super) enum Posted {
     Gone,
     /// The gateway takes only shorter ones.
     TooLong,
+    /// It may have arrived, and must not arrive twice.
+    Unknown(String),
     /// It could not be posted, and the next one will fare no better.
     Failed(String),
 }
 
+/// One socket, for as long as somebody has something to say to it.
+pub(super) struct Socket {
+    /// Or why there is none.
+    address: Result<Address, String>,
+    /// Whoever posts holds it: answers to one socket take turns, in order.
+    turn: tokio::sync::Mutex<()>,
+}
+
 /// Posts to the sockets of one API.
 pub(super) struct Poster {
-    pub(super) aws: Arc<Aws>,
-    pub(super) region: String,
-    pub(super) gateway: Gateway,
+    aws: Arc<Aws>,
+    region: String,
+    gateway: Gateway,
+    sockets: Mutex<HashMap<Connection, Weak<Socket>>>,
 }
 
 impl Poster {
-    fn target(&self, connection: &Connection) -> (ServiceEndpoint, String) {
+    pub(super) fn new(aws: Arc<Aws>, region: String, gateway: Gateway) -> Self {
+        Self { aws, region, gateway, sockets: Mutex::default() }
+    }
+
+    /// The socket, which all who speak to it at the same time share.
+    pub(super) fn socket(&self, connection: &Connection) -> Arc<Socket> {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(socket) = sockets.get(connection).and_then(Weak::upgrade) {
+            return socket;
+        }
+        sockets.retain(|_, socket| socket.strong_count() > 0);
+        let address = self.address(connection).map_err(|error| error.to_string());
+        let socket = Arc::new(Socket { address, turn: tokio::sync::Mutex::default() });
+        sockets.insert(connection.clone(), Arc::downgrade(&socket));
+        socket
+    }
+
+    fn address(&self, connection: &Connection) -> crate::error::Result<Address> {
         let Connection { api_id, stage, id } = connection;
         let id = percent_encode(id);
         match &self.gateway {
             Gateway::Aws { dns_suffix } => {
                 let host = format!("{api_id}.{SERVICE}.{}.{dns_suffix}", self.region);
-                (ServiceEndpoint::aws(host), format!("/{stage}/@connections/{id}"))
+                let endpoint = ServiceEndpoint::aws(host);
+                Address::new(&endpoint, &format!("/{stage}/@connections/{id}"))
             }
-            Gateway::Url(endpoint) => (endpoint.clone(), format!("/@connections/{id}")),
-            Gateway::Host(endpoint) => (endpoint.clone(), format!("/{stage}/@connections/{id}")),
+            Gateway::Url(endpoint) => Address::new(endpoint, &format!("/@connections/{id}")),
+            Gateway::Host(endpoint) => {
+                Address::new(endpoint, &format!("/{stage}/@connections/{id}"))
+            }
         }
     }
 
-    /// Posts one message, again where that can help.
-    ///
-    /// After a broken connection nobody knows whether it arrived. It is sent again, since a client
-    /// can tell by its number that it has seen it, but not what it has missed.
+    /// Posts one message when it is its turn, again where that can help.
     pub(super) async fn post(
         &self,
-        connection: &Connection,
+        socket: &Socket,
         body: Bytes,
+        again: Again,
         end: Option<Instant>,
     ) -> Posted {
-        self.send(connection, Method::POST, body, end).await
+        self.send(socket, Method::POST, body, again, end).await
     }
 
     /// Asks whether the client is still there, without a word to it.
-    pub(super) async fn look(&self, connection: &Connection, end: Option<Instant>) -> Posted {
-        match self.send(connection, Method::GET, Bytes::new(), end).await {
+    pub(super) async fn look(&self, socket: &Socket, end: Option<Instant>) -> Posted {
+        match self.send(socket, Method::GET, Bytes::new(), Again::Yes, end).await {
             // Looking needs a permission of its own, which is no reason not to go on.
             Posted::Failed(_) => Posted::Yes,
             seen => seen,
@@ -87,20 +118,29 @@ impl Poster {
 
     async fn send(
         &self,
-        connection: &Connection,
+        socket: &Socket,
         method: Method,
         body: Bytes,
+        again: Again,
         end: Option<Instant>,
     ) -> Posted {
-        let (endpoint, path) = self.target(connection);
-        let call = Call {
-            service: SERVICE,
-            region: &self.region,
-            endpoint: &endpoint,
-            method,
-            path: &path,
-            headers: &[],
-            body,
+        let address = match &socket.address {
+            Ok(address) => address,
+            Err(why) => return Posted::Failed(why.clone()),
+        };
+        let region = &self.region;
+        let call = Call { service: SERVICE, region, address, method, headers: &[], body };
+        let _turn = match (socket.turn.try_lock(), end) {
+            (Ok(turn), _) => turn,
+            // Boxed: most posts never wait here, and what stays is kept for each of them.
+            (Err(_), None) => Box::pin(socket.turn.lock()).await,
+            (Err(_), Some(end)) => {
+                let turn = Box::pin(tokio::time::timeout_at(end.into(), socket.turn.lock()));
+                match turn.await {
+                    Ok(turn) => turn,
+                    Err(_) => return Posted::Failed("the socket was not free in time".to_owned()),
+                }
+            }
         };
         let (started, mut pauses, mut failures) = (tokio::time::Instant::now(), 0, 0);
         loop {
@@ -127,10 +167,16 @@ impl Poster {
                     if !status.is_server_error() {
                         return Posted::Failed(why);
                     }
+                    if again == Again::No {
+                        return Posted::Unknown(why);
+                    }
                     Some(why)
                 }
                 Err(unanswered) => {
                     let why = format!("@connections did not answer: {}", unanswered.why);
+                    if unanswered.sent && again == Again::No {
+                        return Posted::Unknown(why);
+                    }
                     if !unanswered.may_pass {
                         return Posted::Failed(why);
                     }

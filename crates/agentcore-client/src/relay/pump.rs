@@ -10,11 +10,12 @@ use std::time::{Duration, Instant as StdInstant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::task::AtomicWaker;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::event::Connection;
-use super::frames::{Frame, Outbox, Taken};
-use super::post::{Posted, Poster};
+use super::frames::{Again, Frame, Outbox, Taken};
+use super::parts::Part;
+use super::post::{Posted, Poster, Socket};
 use crate::error::{Error, ErrorKind, Limit, Result, StreamEnd};
 use crate::operations::answer::Framing;
 use crate::operations::invoke::Invoke;
@@ -23,7 +24,7 @@ use crate::operations::stream::{AgentEvent, AgentStream};
 /// What one answer needs.
 pub(super) struct Pump {
     pub(super) poster: Arc<Poster>,
-    pub(super) connection: Connection,
+    pub(super) socket: Arc<Socket>,
     pub(super) outbox: Outbox,
     pub(super) heartbeat: Duration,
     /// Whether events without text are passed on.
@@ -69,6 +70,23 @@ struct Posting {
     taken: Option<Taken>,
 }
 
+/// What wakes a pump.
+struct Parts {
+    task: Arc<AtomicWaker>,
+    source: Part,
+    posting: Part,
+    beat: Part,
+    clock: Part,
+}
+
+impl Parts {
+    fn new() -> Self {
+        let task = Arc::new(AtomicWaker::new());
+        let part = || Part::of(&task);
+        Self { source: part(), posting: part(), beat: part(), clock: part(), task }
+    }
+}
+
 impl Pump {
     /// Invokes the agent and relays its answer.
     pub(super) async fn run(mut self, invoke: Invoke) -> Ended {
@@ -78,12 +96,13 @@ impl Pump {
         let mut beat = Box::pin(sleep(self.heartbeat));
         let mut clock = self.until.map(|at| Box::pin(sleep_until(at.into())));
         let mut ended = Ended::Told;
+        let parts = Parts::new();
         loop {
             let over = matches!(source, Source::Over);
             if over && posting.is_none() && self.outbox.is_empty() {
                 return ended;
             }
-            match self.next(&mut source, &mut posting, &mut beat, &mut clock).await {
+            match self.next(&parts, &mut source, &mut posting, &mut beat, &mut clock).await {
                 Next::Opened(Ok(stream)) => {
                     // A whole JSON value is the answer, in whatever shape the agent gives it.
                     self.events |= stream.head().framing() == Framing::Json;
@@ -123,7 +142,13 @@ impl Pump {
                             tracing::warn!(target: "agentcore_client", "{why}");
                             return Ended::Lost;
                         }
-                        (Posted::Failed(why), _) => {
+                        // The rest behind a gap, or a text twice, would read like the agent's own.
+                        (Posted::Unknown(why), _) if ended != Ended::Lost => {
+                            tracing::warn!(target: "agentcore_client", "{why}");
+                            (source, ended) = (Source::Over, Ended::Lost);
+                            self.outbox.break_off();
+                        }
+                        (Posted::Failed(why) | Posted::Unknown(why), _) => {
                             tracing::warn!(target: "agentcore_client", "{why}");
                             return Ended::Lost;
                         }
@@ -155,32 +180,34 @@ impl Pump {
 
     async fn next(
         &self,
+        parts: &Parts,
         source: &mut Source,
         posting: &mut Option<Posting>,
         beat: &mut Pin<Box<Sleep>>,
         clock: &mut Option<Pin<Box<Sleep>>>,
     ) -> Next {
         poll_fn(|cx| {
+            parts.task.register(cx.waker());
             if let Some(posting) = posting
-                && let Poll::Ready(posted) = posting.post.as_mut().poll(cx)
+                && let Poll::Ready(posted) = parts.posting.poll(|cx| posting.post.as_mut().poll(cx))
             {
                 return Poll::Ready(Next::Posted(posted));
             }
             // Before more is read: a stream that always has something must not outlive its time.
             if let Some(clock) = clock
-                && clock.as_mut().poll(cx).is_ready()
+                && parts.clock.poll(|cx| clock.as_mut().poll(cx)).is_ready()
             {
                 return Poll::Ready(Next::TimeUp);
             }
             // All that is there already goes into one post.
             match source {
                 Source::Opening(opening) => {
-                    if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
+                    if let Poll::Ready(opened) = parts.source.poll(|cx| opening.as_mut().poll(cx)) {
                         return Poll::Ready(Next::Opened(opened));
                     }
                 }
                 Source::Open(stream) if !self.outbox.is_full() => {
-                    if let Poll::Ready(event) = stream.poll_event(cx) {
+                    if let Poll::Ready(event) = parts.source.poll(|cx| stream.poll_event(cx)) {
                         return Poll::Ready(Next::Event(event));
                     }
                 }
@@ -189,24 +216,27 @@ impl Pump {
             if posting.is_none() && !self.outbox.is_empty() {
                 return Poll::Ready(Next::Post);
             }
-            beat.as_mut().poll(cx).map(|()| Next::Beat)
+            parts.beat.poll(|cx| beat.as_mut().poll(cx)).map(|()| Next::Beat)
         })
         .await
     }
 
     fn post(&self, mut taken: Taken) -> Posting {
-        let (poster, connection) = (Arc::clone(&self.poster), self.connection.clone());
+        let (poster, socket) = (Arc::clone(&self.poster), Arc::clone(&self.socket));
         let (body, end) = (Bytes::from(std::mem::take(&mut taken.body)), self.end);
-        let post = Box::pin(async move { poster.post(&connection, body, end).await });
+        let again = self.outbox.again();
+        let post = Box::pin(async move { poster.post(&socket, body, again, end).await });
         Posting { post, taken: Some(taken) }
     }
 
     fn beat(&self) -> Posting {
-        let (poster, connection) = (Arc::clone(&self.poster), self.connection.clone());
+        let (poster, socket) = (Arc::clone(&self.poster), Arc::clone(&self.socket));
         let (body, end) = (self.outbox.heartbeat(), self.end);
         let post: BoxFuture<'static, Posted> = match body {
-            Some(body) => Box::pin(async move { poster.post(&connection, body.into(), end).await }),
-            None => Box::pin(async move { poster.look(&connection, end).await }),
+            Some(body) => {
+                Box::pin(async move { poster.post(&socket, body.into(), Again::Yes, end).await })
+            }
+            None => Box::pin(async move { poster.look(&socket, end).await }),
         };
         Posting { post, taken: None }
     }

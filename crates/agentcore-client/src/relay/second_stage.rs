@@ -14,7 +14,7 @@ use http::{Method, StatusCode};
 use ring::hmac;
 use serde_json::{Value, json};
 
-use super::aws::{Aws, Call, back_off};
+use super::aws::{Address, Aws, Call, back_off};
 use super::event::Connection;
 use super::hooks::Refusal;
 use super::sessions::key_for;
@@ -32,8 +32,10 @@ pub(super) const MEMBER: &str = "agentcoreRelay";
 const LIFETIME: Duration = Duration::from_secs(30);
 /// Lambda refuses larger asynchronous events, and so does this side, with a clearer error.
 const MAX_EVENT: usize = 1 << 20;
-/// Numbers of events that this process has seen within their lifetime.
+/// Numbers of events that this process has seen, and for how long it knows them: one that comes
+/// again late is then known for what it is, and its client has its answer already.
 const SEEN: usize = 4096;
+const REMEMBERED: Duration = Duration::from_secs(600);
 const TRIES: u32 = 4;
 
 /// Whether the answer is relayed by a second invocation.
@@ -149,7 +151,7 @@ impl Stages {
     pub(super) fn is_first(&self, nonce: &str) -> bool {
         let now = Instant::now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = |at: &Instant| now.duration_since(*at) > 2 * LIFETIME;
+        let old = |at: &Instant| now.duration_since(*at) > REMEMBERED;
         while seen.front().is_some_and(|(at, _)| old(at)) || seen.len() >= SEEN {
             seen.pop_front();
         }
@@ -176,12 +178,16 @@ impl Stages {
             tracing::error!(target: "agentcore_client", %error, "no second stage");
             Refusal::failed()
         })?;
+        let path = format!("/2015-03-31/functions/{}/invocations", percent_encode(&name));
+        let address = Address::new(&endpoint, &path).map_err(|error| {
+            tracing::error!(target: "agentcore_client", %error, "no second stage");
+            Refusal::failed()
+        })?;
         let call = Call {
             service: "lambda",
             region: &region,
-            endpoint: &endpoint,
+            address: &address,
             method: Method::POST,
-            path: &format!("/2015-03-31/functions/{}/invocations", percent_encode(&name)),
             headers: &[("content-type", "application/json"), ("x-amz-invocation-type", "Event")],
             body: event.into(),
         };
