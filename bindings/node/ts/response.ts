@@ -141,7 +141,9 @@ class Posted implements Whole {
 
   #lines(): string[] {
     const { mail, at, head } = this.#letter;
-    this.#head ??= Buffer.from(mail.buffer, at, head).toString("latin1").split("\n");
+    this.#head ??= Buffer.from(mail.buffer, mail.byteOffset + at, head)
+      .toString("latin1")
+      .split("\n");
     return this.#head;
   }
 }
