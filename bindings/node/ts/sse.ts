@@ -22,7 +22,7 @@ export interface HeartbeatOptions {
 
 export const EVENT_STREAM = "text/event-stream; charset=utf-8";
 /** The same in every language: a comment, and the blank line that some proxies wait for. */
-const BEAT = ": heartbeat\n\n";
+const BEAT = new TextEncoder().encode(": heartbeat\n\n");
 /** A longer event is handed over in pieces, and nothing of ours before its end. */
 const HELD_AT_MOST = 65_536;
 /** From the last event to the break. Whoever misses the event still sees the break. */
@@ -82,7 +82,7 @@ export function withHeartbeat(
           return;
         }
         waiting += 1;
-        resolve(new TextEncoder().encode(BEAT));
+        resolve(BEAT.slice());
       };
       timer = setTimeout(beat, every);
       pending ??= begin();
