@@ -14,6 +14,26 @@ function withTheirNames(code) {
   return code.replace(new RegExp(`\\b_(${renamed.join("|")})\\b`, "g"), "$1");
 }
 
+/**
+ * esbuild makes a getter of each export, and another one for whoever requires the file: dear for so
+ * many, and no use where nothing is exported before it is there.
+ */
+function withPlainExports(code) {
+  const [getters, name] =
+    /^__export\((\w+), \{\n(?: {2}\w+: \(\) => \w+,?\n)*\}\);\nmodule\.exports = __toCommonJS\(\1\);\n/m.exec(
+      code,
+    );
+  const exported = [...getters.matchAll(/^ {2}(\w+): \(\) => (\w+)/gm)];
+  const members = exported.map(([, as, value]) =>
+    as === value ? `  ${as},\n` : `  ${as}: ${value},\n`,
+  );
+  return `${code.replace(`var ${name} = {};\n`, "").replace(getters, "")}
+Object.defineProperty(exports, "__esModule", { value: true });
+Object.assign(exports, {
+${members.join("")}});
+`;
+}
+
 for (const entry of ["index", "ai-sdk", "apigateway", "lambda", "testing/index"]) {
   const file = join(here, "dist", entry);
   const options = {
@@ -26,7 +46,7 @@ for (const entry of ["index", "ai-sdk", "apigateway", "lambda", "testing/index"]
     logLevel: "warning",
   };
   const { outputFiles } = await build({ ...options, format: "cjs", write: false });
-  writeFileSync(`${file}.js`, withTheirNames(outputFiles[0].text));
+  writeFileSync(`${file}.js`, withPlainExports(withTheirNames(outputFiles[0].text)));
   const { metafile } = await build({ ...options, format: "esm", metafile: true, write: false });
   const names = Object.values(metafile.outputs).flatMap(({ exports }) => exports);
   const target = `./${entry.split("/").at(-1)}.js`;

@@ -5,6 +5,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Wake as _};
 
@@ -16,8 +17,9 @@ use agentcore_ffi::{
 use napi::bindgen_prelude::{Either5, External};
 use napi_derive::napi;
 
-use crate::client::Borrowed;
+use crate::client::Opened;
 use crate::errors::FailureView;
+use crate::mail::{Letter, Mail};
 use crate::queue::Shared;
 use crate::response;
 use crate::stream::Stream;
@@ -35,17 +37,27 @@ pub(crate) struct Calls {
 
 struct Pending {
     call: Call<Outcome>,
-    live: Borrowed,
+    live: Rc<Opened>,
     waker: Arc<TokenWaker>,
     background: &'static Background,
-    /// What the first turn gave, for the first poll.
-    first: Option<Turn<Outcome>>,
+    /// What a turn gave, for the next poll.
+    given: Option<Box<Turn<Outcome>>>,
+}
+
+/// What JavaScript is told of a token.
+pub(crate) enum News {
+    /// It is nobody's here, but perhaps a stream's.
+    Elsewhere,
+    /// A poll gives something.
+    Poll,
+    /// The answer, which is over with this.
+    Answer(Letter),
 }
 
 impl Pending {
     fn turn(&mut self, queue: &Shared) -> Poll<Turn<Outcome>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(first);
+        if let Some(given) = self.given.take() {
+            return Poll::Ready(*given);
         }
         let turn = self.background.turn(&self.waker, |cx| self.call.poll(cx));
         queue.flush_logs(self.call.scope());
@@ -70,27 +82,44 @@ impl Calls {
         queue: &Shared,
         token: u32,
         future: impl Future<Output = CoreResult<Outcome>> + Send + 'static,
-        live: Borrowed,
+        live: &Rc<Opened>,
     ) -> Option<FailureView> {
         let background = match self.background() {
             Ok(background) => background,
             Err(failure) => return Some(failure.into()),
         };
         let (call, waker) = (Call::new(future), queue.waker(token));
-        let mut pending = Pending { call, live, waker, background, first: None };
+        let live = Rc::clone(live);
+        let mut pending = Pending { call, live, waker, background, given: None };
         match pending.turn(queue) {
             Poll::Pending => {}
             Poll::Ready(Turn::Done(Err(failure))) => {
                 pending.live.hang_up_if_closed();
                 return Some(failure.into());
             }
-            Poll::Ready(first) => {
-                pending.first = Some(first);
+            Poll::Ready(given) => {
+                pending.given = Some(Box::new(given));
                 pending.waker.wake_by_ref();
             }
         }
         self.by_token.borrow_mut().insert(token, pending);
         None
+    }
+
+    /// Gives a call its turn; `None` while it waits. A small answer goes into `mail`, and that is all
+    /// that there is to it: nothing is left for JavaScript to collect.
+    pub(crate) fn turn(&self, queue: &Shared, token: u32, mail: &mut Mail<'_>) -> Option<News> {
+        let mut calls = self.by_token.borrow_mut();
+        let Some(pending) = calls.get_mut(&token) else { return Some(News::Elsewhere) };
+        let Poll::Ready(given) = pending.turn(queue) else { return None };
+        if let Turn::Done(Ok(Outcome::Response(response))) = &given
+            && let Some(letter) = mail.post(response)
+        {
+            calls.remove(&token)?.live.hang_up_if_closed();
+            return Some(News::Answer(letter));
+        }
+        pending.given = Some(Box::new(given));
+        Some(News::Poll)
     }
 
     /// `None` while it waits.

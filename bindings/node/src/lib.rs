@@ -12,6 +12,7 @@ mod values;
 #[cfg(unix)]
 mod uv;
 mod response;
+mod mail;
 mod stream;
 mod call;
 mod queue;

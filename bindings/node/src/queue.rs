@@ -5,6 +5,7 @@
 //! thread.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake as _;
@@ -15,9 +16,10 @@ use napi::bindgen_prelude::{Either5, Env, External, Function, Result};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
-use crate::call::{Calls, Question};
-use crate::client::Borrowed;
+use crate::call::{Calls, News, Question};
+use crate::client::Opened;
 use crate::errors::FailureView;
+use crate::mail::Mail;
 use crate::stream::Stream;
 #[cfg(unix)]
 use crate::uv::Watch;
@@ -56,9 +58,19 @@ const LOG: u32 = 0;
 pub struct ReadyQueue {
     shared: Shared,
     caller: Caller,
-    /// Taken from the queue by the event loop, for JavaScript.
-    drained: Rc<RefCell<Vec<u64>>>,
+    /// Taken from the queue, and not told yet.
+    drained: Drained,
 }
+
+type Drained = Rc<RefCell<VecDeque<u64>>>;
+
+/// Words for each token that JavaScript is told: the token; what of it, or the answer's status; the
+/// lengths of the answer's head, body and text. One word before them all says how much mail there is.
+const WORDS: usize = 5;
+/// In the place of a status: a stream, or what else waits outside of the queue.
+const ELSEWHERE: u32 = 0;
+/// A poll gives something.
+const POLL: u32 = 1;
 
 /// What calls and streams keep of their queue.
 #[derive(Clone)]
@@ -74,7 +86,7 @@ impl ReadyQueue {
     /// `wake` is called when `drain` has something to give; by libuv, if that is there and wanted.
     #[napi(constructor)]
     pub fn new(env: Env, wake: Function<'_, (), ()>, by_libuv: bool) -> Result<Self> {
-        let drained = Rc::<RefCell<Vec<u64>>>::default();
+        let drained = Drained::default();
         #[cfg(unix)]
         if by_libuv && let Some((queue, watch)) = watched(env, &wake, &drained) {
             let shared = Shared::new(queue);
@@ -87,15 +99,51 @@ impl ReadyQueue {
         Ok(Self { shared, caller: Caller::Background(bell), drained })
     }
 
-    /// All tokens that have become ready; 0 stands for the log.
+    /// Gives the calls that have become ready their turns and writes what came of it: as many
+    /// entries of `words` as it says, and small answers one behind the other into `mail`. If there
+    /// is no room for more entries, there may be more to tell. The token 0 stands for the log.
     #[napi]
-    pub fn drain(&self) -> Vec<u32> {
-        let mut tokens = self.drained.take();
-        if tokens.is_empty() {
-            tokens = self.shared.queue.drain();
+    pub fn drain(&self, words: Option<&mut [u32]>, mail: Option<&mut [u8]>) -> u32 {
+        // TypeScript always gives both; the macro wants them to be optional.
+        let Some((length, words)) = words.and_then(<[u32]>::split_first_mut) else { return 0 };
+        if self.drained.borrow().is_empty() {
+            self.drained.borrow_mut().extend(self.shared.queue.drain());
         }
-        // Tokens are made in TypeScript, of this size.
-        tokens.into_iter().map(|token| token as u32).collect()
+        let mut mail = Mail::new(mail.unwrap_or_default());
+        let mut told = 0;
+        for words in words.chunks_exact_mut(WORDS) {
+            let Some((token, news)) = self.next(&mut mail) else { break };
+            let [head, body, text] = match news {
+                News::Elsewhere => {
+                    words[1] = ELSEWHERE;
+                    [0; 3]
+                }
+                News::Poll => {
+                    words[1] = POLL;
+                    [0; 3]
+                }
+                News::Answer(letter) => {
+                    words[1] = letter.status.into();
+                    letter.lengths
+                }
+            };
+            words[0] = token;
+            words[2..].copy_from_slice(&[head, body, text]);
+            told += 1;
+        }
+        *length = mail.length();
+        told
+    }
+
+    /// The next token with something to tell.
+    fn next(&self, mail: &mut Mail<'_>) -> Option<(u32, News)> {
+        loop {
+            // Tokens are made in TypeScript, of this size.
+            let token = self.drained.borrow_mut().pop_front()? as u32;
+            if let Some(news) = self.shared.calls.turn(&self.shared, token, mail) {
+                return Some((token, news));
+            }
+        }
     }
 
     /// `null` while a call waits, a `Question` that must be answered, or what it has come to: a
@@ -156,7 +204,7 @@ impl ReadyQueue {
 fn watched(
     env: Env,
     wake: &Function<'_, (), ()>,
-    drained: &Rc<RefCell<Vec<u64>>>,
+    drained: &Drained,
 ) -> Option<(Arc<Queue>, Watch)> {
     let queue = Queue::with_poller().ok()?;
     let (source, drained) = (Arc::clone(&queue), Rc::clone(drained));
@@ -186,7 +234,7 @@ impl Shared {
         &self,
         token: u32,
         future: impl Future<Output = CoreResult<Outcome>> + Send + 'static,
-        live: Borrowed,
+        live: &Rc<Opened>,
     ) -> Option<FailureView> {
         self.calls.start(self, token, future, live)
     }

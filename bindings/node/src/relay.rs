@@ -1,6 +1,7 @@
 //! A relay for Lambda: an event as JSON in, a response as JSON out. Its calls are
 //! polled like any other; what they ask is answered in between.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use napi::bindgen_prelude::{Either, Either4};
 use napi_derive::napi;
 
 use crate::call::Question;
-use crate::client::{Borrowed, Client};
+use crate::client::{Client, Opened};
 use crate::errors::FailureView;
 use crate::queue::Shared;
 
@@ -91,7 +92,7 @@ pub struct Relay {
 pub fn open_relay(client: &Client, options: RelayView) -> Either<Relay, FailureView> {
     let built = client
         .borrow()
-        .and_then(|live| RelayOptions::from(options).build(live.client()).map_err(Failure::from));
+        .and_then(|live| RelayOptions::from(options).build(live.core()).map_err(Failure::from));
     match built {
         Ok(relay) => Either::A(Relay { relay, queue: client.queue().clone() }),
         Err(failure) => Either::B(failure.into()),
@@ -145,7 +146,7 @@ pub struct PendingRelay {
     waker: Arc<TokenWaker>,
     queue: Shared,
     background: &'static Background,
-    state: Option<(Call<String>, Borrowed)>,
+    state: Option<(Call<String>, Rc<Opened>)>,
 }
 
 #[napi]

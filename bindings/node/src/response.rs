@@ -1,7 +1,9 @@
-//! A whole answer, behind the public `InvokeResponse`. To JavaScript it is an opaque value that these
-//! functions take: an object of a class would cost it several times as much.
+//! A whole answer that is too large for the mail, behind the public `InvokeResponse`. To JavaScript it
+//! is an opaque value that these functions take: an object of a class would cost it several times as
+//! much.
 
-use agentcore_client::InvokeResponse;
+use agentcore_client::internals::text;
+use agentcore_client::{Bytes, InvokeResponse, TextFormat};
 use napi::bindgen_prelude::{Env, External, Result, Uint8ArraySlice};
 use napi_derive::napi;
 
@@ -49,7 +51,7 @@ pub fn response_body_length(response: &External<InvokeResponse>) -> f64 {
 /// The body for `JSON.parse`; `null` if it is no text.
 #[napi]
 pub fn response_body_text(response: &External<InvokeResponse>) -> Option<&str> {
-    std::str::from_utf8(response.body()).ok()
+    text_of(response.body())
 }
 
 #[napi]
@@ -57,7 +59,16 @@ pub fn response_text(response: &External<InvokeResponse>) -> Option<&str> {
     response.text()
 }
 
+/// Bytes for `JSON.parse`; `null` if they are no text.
 #[napi]
-pub fn response_end(response: &External<InvokeResponse>) -> &'static str {
-    response.end().as_str()
+pub fn text_of(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+/// What the agent said in a body of JSON.
+#[napi]
+pub fn text_in_json(body: &[u8], format: Option<String>) -> Option<String> {
+    let format = format.as_deref().and_then(TextFormat::from_name).unwrap_or_default();
+    let text = text::whole_text("application/json", &Bytes::copy_from_slice(body), format)?;
+    Some(String::from(&*text))
 }

@@ -31,7 +31,7 @@ export function clientOf(plane, options = {}) {
 }
 
 /** An agent on this machine that answers as the test says, step by step. */
-export async function scriptedAgent(answer) {
+export async function scriptedAgent(answer, options = {}) {
   const server = createServer((request, response) => {
     const chunks = [];
     request.on("data", (chunk) => chunks.push(chunk));
@@ -42,7 +42,8 @@ export async function scriptedAgent(answer) {
     server.closeAllConnections();
     server.close();
   });
-  const client = new AgentCoreClient({ localUrl: `http://127.0.0.1:${server.address().port}` });
+  const localUrl = `http://127.0.0.1:${server.address().port}`;
+  const client = new AgentCoreClient({ localUrl, ...options });
   after(() => client.close());
   return client;
 }

@@ -4,22 +4,16 @@
 import { AsyncResource } from "node:async_hooks";
 import type { Provider } from "./auth.js";
 import { fromNative, isFailure } from "./errors.js";
-import { loop } from "./loop.js";
-import {
-  type Failure,
-  native,
-  type Question,
-  type ReadyQueue,
-  type Response,
-  type Stream,
-} from "./native.js";
+import { type Letter, loop, type Waiter } from "./loop.js";
+import { type Failure, native, type Question, type Response, type Stream } from "./native.js";
 import { offAbort, onAbort } from "./signal.js";
 
-type Outcome = Response | Stream | true;
+type Outcome = Letter | Response | Stream | true;
 
 /**
- * Sees a call through; what it failed with is for the caller to throw. When `signal` aborts, the call is let go of, which closes its connection
- * there and then, and the promise rejects with the signal's reason.
+ * Sees a call through; what it failed with is for the caller to throw. When `signal` aborts, the call
+ * is let go of, which closes its connection there and then, and the promise rejects with the signal's
+ * reason.
  */
 export function finish<T extends Outcome>(
   start: (token: number) => Failure | null,
@@ -38,54 +32,100 @@ export function finish<T extends Outcome>(
       reject(fromNative(failed));
       return;
     }
-    const { queue } = loop;
-    let cause: unknown;
-    // Held, or a question that nobody ever answers would be collected, which counts as a refusal,
-    // long before its time limit.
-    const asked: Question[] = [];
-
-    const abort = () => {
-      loop.forget(token);
-      queue.abort(token);
-      reject(signal?.reason);
-    };
-
-    let again: () => void;
-    const poll = () => {
-      let outcome: ReturnType<ReadyQueue["poll"]>;
-      try {
-        outcome = queue.poll(token);
-        while (outcome instanceof native.Question) {
-          // The answer wakes the call; meanwhile its time limits are watched.
-          asked.push(outcome);
-          void provider?.answer(outcome, (error) => {
-            cause = error;
-          });
-          outcome = queue.poll(token);
-        }
-      } catch (error) {
-        if (signal !== undefined) offAbort(signal, abort);
-        reject(error);
-        return;
-      }
-      if (outcome === null) {
-        loop.wait(token, again);
-        return;
-      }
-      if (signal !== undefined) offAbort(signal, abort);
-      if (cause !== undefined && isFailure(outcome) && outcome.kind === "Credentials") {
-        outcome.causedBy = cause;
-      }
-      resolve(outcome as T | Failure);
-    };
-
-    // What wakes a call may be another one's doing: a provider that looks up whose request it is asked
-    // for must find its own at every attempt.
-    again = provider === undefined ? poll : AsyncResource.bind(poll);
-    if (signal !== undefined) onAbort(signal, abort);
-    // It has had its first turn. Only a provider may be needed already, and is asked from here, where
-    // the caller's async context is.
-    if (provider === undefined) loop.wait(token, poll);
-    else again();
+    new Call(token, resolve as (outcome: Outcome | Failure) => void, reject, provider, signal);
   });
+}
+
+/** One that is under way. */
+class Call implements Waiter {
+  readonly #token: number;
+  readonly #resolve: (outcome: Outcome | Failure) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #provider: Provider | undefined;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort: (() => void) | undefined;
+  readonly #callers: AsyncResource | undefined;
+  #cause: unknown;
+  /** Held, or a question that nobody ever answers would be collected, which counts as a refusal,
+   * long before its time limit. */
+  #asked: Question[] | undefined;
+
+  constructor(
+    token: number,
+    resolve: (outcome: Outcome | Failure) => void,
+    reject: (error: unknown) => void,
+    provider: Provider | undefined,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#token = token;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#provider = provider;
+    this.#signal = signal;
+    if (signal !== undefined) {
+      this.#onAbort = () => this.#abort();
+      onAbort(signal, this.#onAbort);
+    }
+    // It has had its first turn.
+    if (provider === undefined) {
+      loop.wait(token, this);
+      return;
+    }
+    // A provider may be needed already, and is asked from here. What wakes a call may be another one's
+    // doing: a provider that looks up whose request it is asked for must find its own at every attempt.
+    this.#callers = new AsyncResource("AgentCoreCall");
+    this.#poll();
+  }
+
+  wake(): void {
+    if (this.#callers === undefined) this.#poll();
+    else this.#callers.runInAsyncScope(() => this.#poll());
+  }
+
+  answered(letter: Letter): void {
+    this.#end();
+    this.#resolve(letter);
+  }
+
+  #poll(): void {
+    const { queue } = loop;
+    let outcome: ReturnType<typeof queue.poll>;
+    try {
+      outcome = queue.poll(this.#token);
+      while (outcome instanceof native.Question) {
+        // The answer wakes the call; meanwhile its time limits are watched.
+        this.#asked ??= [];
+        this.#asked.push(outcome);
+        void this.#provider?.answer(outcome, (error) => {
+          this.#cause = error;
+        });
+        outcome = queue.poll(this.#token);
+      }
+    } catch (error) {
+      this.#end();
+      this.#reject(error);
+      return;
+    }
+    if (outcome === null) {
+      loop.wait(this.#token, this);
+      return;
+    }
+    this.#end();
+    if (this.#cause !== undefined && isFailure(outcome) && outcome.kind === "Credentials") {
+      outcome.causedBy = this.#cause;
+    }
+    this.#resolve(outcome);
+  }
+
+  #abort(): void {
+    loop.forget(this.#token);
+    loop.queue.abort(this.#token);
+    this.#reject(this.#signal?.reason);
+  }
+
+  #end(): void {
+    if (this.#signal !== undefined && this.#onAbort !== undefined) {
+      offAbort(this.#signal, this.#onAbort);
+    }
+  }
 }

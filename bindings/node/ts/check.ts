@@ -120,19 +120,26 @@ export function headers(name: string, value: unknown): string[] {
   });
 }
 
-/** What was given, checked; `undefined` counts as not given. */
+/** One of those that were given, checked; `undefined` counts as not given. */
+export function member(table: Table, name: string, value: unknown, prefix = ""): unknown {
+  const check = table.get(name);
+  if (check === undefined) throw unknown(name, table, prefix);
+  return value === undefined ? undefined : check(prefix + name, value);
+}
+
+/** What was given, checked; `undefined` where that is nothing. */
 export function members(
   table: Table,
   given: object,
   prefix = "",
 ): Record<string, unknown> | undefined {
   let known: Record<string, unknown> | undefined;
-  for (const [name, value] of Object.entries(given)) {
-    const check = table.get(name);
-    if (check === undefined) throw unknown(name, table, prefix);
-    if (value === undefined) continue;
+  // Faster than its entries.
+  for (const name of Object.keys(given)) {
+    const checked = member(table, name, (given as Record<string, unknown>)[name], prefix);
+    if (checked === undefined) continue;
     known ??= {};
-    known[name] = check(prefix + name, value);
+    known[name] = checked;
   }
   return known;
 }

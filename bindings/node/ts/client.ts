@@ -7,13 +7,12 @@ import { AgentCoreError, orThrow } from "./errors.js";
 import type { SessionId } from "./ids.js";
 import { RuntimeArn } from "./ids.js";
 import { emit } from "./log.js";
-import { loop } from "./loop.js";
+import { type Letter, loop } from "./loop.js";
 import {
   type Client as NativeClient,
   type Response as NativeResponse,
   type Stream as NativeStream,
   native,
-  type Options,
 } from "./native.js";
 import {
   type ClientOptions,
@@ -37,11 +36,17 @@ import { withCurrentTrace } from "./trace.js";
 
 /** What a client consists of, for a sibling to share, and for what is built on a client. */
 export class Parts {
+  /** What the native module's functions take. */
+  readonly id: number;
+
   constructor(
     readonly native: NativeClient,
     readonly provider: Provider | undefined,
     readonly propagateBaggage: boolean,
-  ) {}
+    readonly textFormat: string | undefined,
+  ) {
+    this.id = native.id;
+  }
 }
 
 /**
@@ -78,7 +83,8 @@ export class AgentCoreClient {
     const { credentials, bearerToken, propagateBaggage, ...rest } = ofClient(options);
     const { auth, provider } = authOf(credentials, bearerToken);
     const opened = orThrow(native.openClient(loop.queue, auth, rest));
-    this.#parts = new Parts(opened, provider, propagateBaggage === true);
+    const format = rest["textFormat"] as string | undefined;
+    this.#parts = new Parts(opened, provider, propagateBaggage === true, format);
   }
 
   /** The runtime that is called; `undefined` for a local agent or a whole invocation URL. */
@@ -106,10 +112,12 @@ export class AgentCoreClient {
    */
   async invoke(payload: Payload, options?: InvokeOptions): Promise<InvokeResponse> {
     const { session, signal, contentType, rest } = this.#invocation(ofInvoke(options));
+    const { id, provider, textFormat } = this.#parts;
     const body = encode(payload);
-    const done = await finish<NativeResponse>(
+    const done = await finish<Letter | NativeResponse>(
       (token) =>
-        this.#parts.native.startInvoke(
+        native.startInvoke(
+          id,
           token,
           body,
           session?.id,
@@ -117,10 +125,11 @@ export class AgentCoreClient {
           contentType,
           rest,
         ),
-      this.#parts.provider,
+      provider,
       signal,
     );
-    return InvokeResponse.of(orThrow(done));
+    const format = rest?.["textFormat"] as string | undefined;
+    return InvokeResponse.of(orThrow(done), format ?? textFormat);
   }
 
   /**
@@ -136,7 +145,8 @@ export class AgentCoreClient {
     const body = encode(payload);
     const done = await finish<NativeStream>(
       (token) =>
-        this.#parts.native.startStream(
+        native.startStream(
+          this.#parts.id,
           token,
           body,
           session?.id,
@@ -169,9 +179,11 @@ export class AgentCoreClient {
    * them all.
    */
   withOptions(options: SiblingOptions): AgentCoreClient {
-    const { native, provider, propagateBaggage } = this.#parts;
-    const sibling = orThrow(native.sibling(ofSibling(options)));
-    return new AgentCoreClient(new Parts(sibling, provider, propagateBaggage));
+    const { native, provider, propagateBaggage, textFormat } = this.#parts;
+    const given = ofSibling(options);
+    const sibling = orThrow(native.sibling(given));
+    const format = (given["textFormat"] as string | undefined) ?? textFormat;
+    return new AgentCoreClient(new Parts(sibling, provider, propagateBaggage, format));
   }
 
   /**
@@ -189,14 +201,14 @@ export class AgentCoreClient {
 
   #invocation(given: Given): Given {
     this.#parts.provider?.refuseRecursion();
-    const rest: Options | undefined = withCurrentTrace(given.rest, this.#parts.propagateBaggage);
-    return { ...given, rest };
+    given.rest = withCurrentTrace(given.rest, this.#parts.propagateBaggage);
+    return given;
   }
 
   async #stop(id: string, checked: boolean, given: Given): Promise<void> {
     this.#parts.provider?.refuseRecursion();
     const done = await finish<true>(
-      (token) => this.#parts.native.startStopSession(token, id, checked, given.rest),
+      (token) => native.startStopSession(this.#parts.id, token, id, checked, given.rest),
       this.#parts.provider,
       given.signal,
     );

@@ -31,7 +31,8 @@ export interface Failure {
 }
 
 export interface ReadyQueue {
-  drain(): number[];
+  /** Describes in `words` so many tokens as it says, and writes small answers into `mail`. */
+  drain(words: Uint32Array, mail: Uint8Array): number;
   poll(token: number): Response | Stream | Question | true | Failure | null;
   abort(token: number): void;
   takeLines(): string[];
@@ -48,7 +49,7 @@ export interface Question {
 
 declare const opaque: unique symbol;
 
-/** A whole answer: opaque, for the functions of that name. */
+/** A whole answer that is no small one: opaque, for the functions of that name. */
 export interface Response {
   readonly [opaque]: true;
 }
@@ -84,34 +85,13 @@ export interface Auth {
 export type Options = Record<string, unknown>;
 
 export interface Client {
+  /** What the functions that begin calls take. */
+  readonly id: number;
   readonly runtimeArn: string | null;
   readonly qualifier: string | null;
   readonly closed: boolean;
   sibling(options: Options): Client | Failure;
   close(): void;
-  /** These begin a call, which the queue then knows by `token`, or fail at once. */
-  startInvoke(
-    token: number,
-    payload: string | Uint8Array,
-    session: string | undefined,
-    sessionIsChecked: boolean,
-    contentType: string | undefined,
-    options: Options | undefined,
-  ): Failure | null;
-  startStream(
-    token: number,
-    payload: string | Uint8Array,
-    session: string | undefined,
-    sessionIsChecked: boolean,
-    contentType: string | undefined,
-    options: Options | undefined,
-  ): Failure | null;
-  startStopSession(
-    token: number,
-    session: string,
-    sessionIsChecked: boolean,
-    options: Options | undefined,
-  ): Failure | null;
   startPanic(token: number): Failure | null;
 }
 
@@ -155,6 +135,32 @@ interface Native {
   Stream: abstract new () => Stream;
   Client: abstract new () => Client;
   version(): string;
+  /** These begin a call, which the queue then knows by `token`, or fail at once. */
+  startInvoke(
+    client: number,
+    token: number,
+    payload: string | Uint8Array,
+    session: string | undefined,
+    sessionIsChecked: boolean,
+    contentType: string | undefined,
+    options: Options | undefined,
+  ): Failure | null;
+  startStream(
+    client: number,
+    token: number,
+    payload: string | Uint8Array,
+    session: string | undefined,
+    sessionIsChecked: boolean,
+    contentType: string | undefined,
+    options: Options | undefined,
+  ): Failure | null;
+  startStopSession(
+    client: number,
+    token: number,
+    session: string,
+    sessionIsChecked: boolean,
+    options: Options | undefined,
+  ): Failure | null;
   responseSessionId(of: Response): string;
   responseStatus(of: Response): number;
   responseHeaders(of: Response): string[];
@@ -162,7 +168,8 @@ interface Native {
   responseBodyLength(of: Response): number;
   responseBodyText(of: Response): string | null;
   responseText(of: Response): string | null;
-  responseEnd(of: Response): string;
+  textOf(bytes: Uint8Array): string | null;
+  textInJson(body: Uint8Array, format: string | undefined): string | null;
   textFormats(): string[];
   openClient(queue: ReadyQueue, auth: Auth | undefined, options: Options): Client | Failure;
   openRelay(client: Client, options: Options): Relay | Failure;
@@ -176,32 +183,32 @@ interface Native {
 }
 
 /**
- * Where the module may be: first where a build leaves it, then the packages that npm chooses from. On
- * Linux it installs the one for the system's C library. Each is written out, for tools that collect the
- * files a program needs.
+ * Where the module may be: first the packages that npm chooses from, since looking in vain costs a
+ * program's start; then where a build leaves it. On Linux npm installs the one for the system's C
+ * library. Each is written out, for tools that collect the files a program needs.
  */
 const MODULES: Readonly<Record<string, readonly (() => unknown)[]>> = {
   "linux-x64": [
-    () => require("../agentcore-client.linux-x64-gnu.node"),
     () => require("@agentcore-client/linux-x64-gnu"),
     () => require("@agentcore-client/linux-x64-musl"),
+    () => require("../agentcore-client.linux-x64-gnu.node"),
   ],
   "linux-arm64": [
-    () => require("../agentcore-client.linux-arm64-gnu.node"),
     () => require("@agentcore-client/linux-arm64-gnu"),
     () => require("@agentcore-client/linux-arm64-musl"),
+    () => require("../agentcore-client.linux-arm64-gnu.node"),
   ],
   "darwin-x64": [
-    () => require("../agentcore-client.darwin-x64.node"),
     () => require("@agentcore-client/darwin-x64"),
+    () => require("../agentcore-client.darwin-x64.node"),
   ],
   "darwin-arm64": [
-    () => require("../agentcore-client.darwin-arm64.node"),
     () => require("@agentcore-client/darwin-arm64"),
+    () => require("../agentcore-client.darwin-arm64.node"),
   ],
   "win32-x64": [
-    () => require("../agentcore-client.win32-x64-msvc.node"),
     () => require("@agentcore-client/win32-x64-msvc"),
+    () => require("../agentcore-client.win32-x64-msvc.node"),
   ],
 };
 

@@ -8,6 +8,7 @@ import {
   type Check,
   group,
   headers,
+  member,
   members,
   milliseconds,
   millisecondsOrNone,
@@ -311,6 +312,9 @@ function abortSignal(name: string, value: unknown): AbortSignal {
   return signal;
 }
 
+/** The content type of a payload that has no other. */
+const JSON_TYPE = "application/json";
+
 /** The id, and whether its rule was checked when it was made. */
 export interface Session {
   id: string;
@@ -333,33 +337,47 @@ export interface Given {
   rest: Options | undefined;
 }
 
-const NOTHING: Given = {
-  session: undefined,
-  signal: undefined,
-  stopOnClose: false,
-  contentType: undefined,
-  rest: undefined,
-};
-
 function ofCall(checks: Table, options: unknown): Given {
-  if (options === undefined) return NOTHING;
-  const known = object(checks, options);
-  if (known === undefined) return NOTHING;
-  const { sessionId, signal, stopOnClose, contentType, ...rest } = known;
-  return {
-    session: sessionId as Session | undefined,
-    signal: signal as AbortSignal | undefined,
-    stopOnClose: stopOnClose === true,
-    contentType: contentType as string | undefined,
-    rest: Object.keys(rest).length === 0 ? undefined : rest,
+  const given: Given = {
+    session: undefined,
+    signal: undefined,
+    stopOnClose: false,
+    contentType: undefined,
+    rest: undefined,
   };
+  if (options === undefined) return given;
+  const asked = object(options);
+  for (const name of Object.keys(asked)) {
+    const value = asked[name];
+    const checked = member(checks, name, value);
+    if (checked === undefined) continue;
+    switch (name) {
+      case "sessionId":
+        given.session = checked as Session;
+        break;
+      case "signal":
+        given.signal = checked as AbortSignal;
+        break;
+      case "stopOnClose":
+        given.stopOnClose = checked === true;
+        break;
+      case "contentType":
+        // What goes without saying costs nothing.
+        if (checked !== JSON_TYPE) given.contentType = checked as string;
+        break;
+      default:
+        given.rest ??= {};
+        given.rest[name] = checked;
+    }
+  }
+  return given;
 }
 
-function object(checks: Table, options: unknown): Record<string, unknown> | undefined {
+function object(options: unknown): Record<string, unknown> {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw wrongType("options", options, "an object");
   }
-  return members(checks, options);
+  return options as Record<string, unknown>;
 }
 
 export function ofInvoke(options: unknown): Given {
@@ -375,11 +393,11 @@ export function ofStop(options: unknown): Given {
 }
 
 export function ofSibling(options: unknown): Options {
-  return object(SIBLING_TABLE, options) ?? {};
+  return members(SIBLING_TABLE, object(options)) ?? {};
 }
 
 export function ofClient(options: unknown): Options {
-  const given = object(CLIENT_TABLE, options) ?? {};
+  const given = members(CLIENT_TABLE, object(options)) ?? {};
   if (given["agentId"] !== undefined && given["accountId"] === undefined) {
     throw refused("accountId", "absent", "is needed with agentId");
   }

@@ -2,6 +2,7 @@
  * What an answer says before its body, and a whole answer.
  */
 import { notJson } from "./errors.js";
+import { type Letter, NO_TEXT, TEXT_IN_BODY } from "./loop.js";
 import { type Response as NativeResponse, native } from "./native.js";
 
 /** How a stream ended. */
@@ -78,37 +79,130 @@ export abstract class Head {
   }
 }
 
-/** What a whole answer says before its body. */
-class ResponseHead implements NativeHead {
-  constructor(readonly response: NativeResponse) {}
+/** A whole answer, wherever it is. */
+interface Whole extends NativeHead {
+  readonly length: number;
+  /** A copy, which its owner may transfer. */
+  bytes(): Uint8Array;
+  /** The body for `JSON.parse`; `null` if it is no text. */
+  json(): string | null;
+  /** What the agent said. */
+  said(): string | null;
+}
 
-  get sessionId(): string {
-    return native.responseSessionId(this.response);
+/** A small answer, which came in the mail. */
+class Posted implements Whole {
+  readonly #letter: Letter;
+  readonly #format: string | undefined;
+  #head: string[] | undefined;
+
+  constructor(letter: Letter, format: string | undefined) {
+    this.#letter = letter;
+    this.#format = format;
   }
 
   get status(): number {
-    return native.responseStatus(this.response);
+    return this.#letter.status;
+  }
+
+  get length(): number {
+    return this.#letter.body;
+  }
+
+  get sessionId(): string {
+    return this.#lines()[0] ?? "";
   }
 
   headers(): string[] {
-    return native.responseHeaders(this.response);
+    return this.#lines().slice(1);
+  }
+
+  bytes(): Uint8Array {
+    const { mail, at, head, body } = this.#letter;
+    return mail.slice(at + head, at + head + body);
+  }
+
+  json(): string | null {
+    return native.textOf(this.#body());
+  }
+
+  said(): string | null {
+    const { mail, at, head, body, text } = this.#letter;
+    if (text === NO_TEXT) return null;
+    if (text === TEXT_IN_BODY) return native.textInJson(this.#body(), this.#format);
+    const begin = at + head + body;
+    return native.textOf(mail.subarray(begin, begin + text));
+  }
+
+  #body(): Uint8Array {
+    const { mail, at, head, body } = this.#letter;
+    return mail.subarray(at + head, at + head + body);
+  }
+
+  #lines(): string[] {
+    const { mail, at, head } = this.#letter;
+    this.#head ??= Buffer.from(mail.buffer, mail.byteOffset + at, head)
+      .toString("latin1")
+      .split("\n");
+    return this.#head;
+  }
+}
+
+/** Any other answer, which the native module keeps. */
+class Kept implements Whole {
+  readonly #response: NativeResponse;
+
+  constructor(response: NativeResponse) {
+    this.#response = response;
+  }
+
+  get sessionId(): string {
+    return native.responseSessionId(this.#response);
+  }
+
+  get status(): number {
+    return native.responseStatus(this.#response);
+  }
+
+  get length(): number {
+    return native.responseBodyLength(this.#response);
+  }
+
+  headers(): string[] {
+    return native.responseHeaders(this.#response);
+  }
+
+  bytes(): Uint8Array {
+    return native.responseBody(this.#response);
+  }
+
+  json(): string | null {
+    return native.responseBodyText(this.#response);
+  }
+
+  said(): string | null {
+    return native.responseText(this.#response);
   }
 }
 
 /** A whole answer. A streamed one has been collected. */
 export class InvokeResponse extends Head {
-  readonly #response: NativeResponse;
+  readonly #whole: Whole;
   #bytes: Uint8Array | undefined;
   #text: string | null | undefined;
 
-  private constructor(response: NativeResponse) {
-    super(new ResponseHead(response));
-    this.#response = response;
+  private constructor(whole: Whole) {
+    super(whole);
+    this.#whole = whole;
   }
 
-  /** @internal */
-  static of(response: NativeResponse): InvokeResponse {
-    return new InvokeResponse(response);
+  /**
+   * `format` is where a small answer of JSON has its text.
+   *
+   * @internal
+   */
+  static of(given: Letter | NativeResponse, format: string | undefined): InvokeResponse {
+    return new InvokeResponse("mail" in given ? new Posted(given, format) : new Kept(given));
   }
 
   /**
@@ -116,19 +210,19 @@ export class InvokeResponse extends Head {
    * `undefined` where the answer carries no text, e.g. a JSON object of the agent's own shape.
    */
   get text(): string | undefined {
-    this.#text ??= native.responseText(this.#response);
+    if (this.#text === undefined) this.#text = this.#whole.said();
     return this.#text ?? undefined;
   }
 
   /** The raw body. */
   get bytes(): Uint8Array {
-    this.#bytes ??= native.responseBody(this.#response);
+    this.#bytes ??= this.#whole.bytes();
     return this.#bytes;
   }
 
   /** How the answer ended: always `"complete"`, or there would have been an error. */
   get end(): StreamEnd {
-    return native.responseEnd(this.#response) as StreamEnd;
+    return "complete";
   }
 
   /**
@@ -137,14 +231,14 @@ export class InvokeResponse extends Head {
    * @throws {@link ProtocolError} where it is no JSON.
    */
   json<T = unknown>(): T {
-    return parse(native.responseBodyText(this.#response), "the answer") as T;
+    return parse(this.#whole.json(), "the answer") as T;
   }
 
   /** @internal */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return (
       `InvokeResponse(status=${this.status}, sessionId=${JSON.stringify(this.sessionId)},` +
-      ` contentType=${JSON.stringify(this.contentType)}, body=<${native.responseBodyLength(this.#response)} bytes>)`
+      ` contentType=${JSON.stringify(this.contentType)}, body=<${this.#whole.length} bytes>)`
     );
   }
 }
