@@ -9,6 +9,10 @@ from weakref import WeakKeyDictionary, ref
 
 from . import _native
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class LoopQueue:
     """What one event loop waits for."""
@@ -17,7 +21,7 @@ class LoopQueue:
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.native = _native.ReadyQueue()
-        self.waiting: dict[int, _native.Waiter] = {}
+        self.waiting: dict[int, Future[None] | tuple[_native.PendingCall[Any], Future[Any]]] = {}
         self._watch: Task[None] | None = None
         try:
             loop.add_reader(self.native.fileno(), self._wake)

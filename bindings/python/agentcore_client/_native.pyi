@@ -2,7 +2,7 @@
 
 from asyncio import Future
 from collections.abc import Callable
-from typing import Any, Generic, TypeAlias, TypeVar, final
+from typing import Any, Generic, TypeVar, final
 
 from .types import StreamEnd
 
@@ -105,14 +105,13 @@ class Question:
     def answer(self, given: str | tuple[str, str, str | None, float | None]) -> None: ...
     def fail(self) -> None: ...
 
-# Only for type checkers.
-Waiter: TypeAlias = Future[None] | tuple[PendingCall[Any], Future[Any]]
-
 @final
 class ReadyQueue:
     def __new__(cls) -> ReadyQueue: ...
     def fileno(self) -> int: ...
-    def drain(self, waiting: dict[int, Waiter]) -> None: ...
+    def drain(
+        self, waiting: dict[int, Future[None] | tuple[PendingCall[Any], Future[Any]]]
+    ) -> None: ...
 
 @final
 class Relay:
