@@ -41,7 +41,7 @@ class LoopQueue:
         self.waiting.pop(token, None)
 
     def _wake(self) -> None:
-        self.native.drain(self.waiting)
+        _native.hand_over(self.native, self.waiting)
 
     async def _read(self, loop: AbstractEventLoop) -> None:
         import socket

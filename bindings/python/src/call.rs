@@ -14,8 +14,9 @@ use pyo3::IntoPyObjectExt as _;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::client::{Borrowed, answer};
+use crate::borrowed::Borrowed;
 use crate::errors::{flush_logs, raise};
+use crate::provider::answer;
 use crate::queue::ReadyQueue;
 use crate::response::Response;
 use crate::stream::Stream;

@@ -8,16 +8,18 @@ use std::time::Duration;
 use agentcore_client::{Auth, Client as CoreClient, ClientBuilder, Invoke};
 use agentcore_ffi::{
     AskForCredentials, AskForToken, Call, Closed, Engine, Failure, Feed, Group, Outcome, Owned,
-    Question, Scope,
+    Scope,
 };
 use pyo3::PyTraverseError;
-use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 
+use crate::borrowed::Borrowed;
 use crate::call::PendingCall;
 use crate::errors::{flush_logs, raise, raise_core};
 use crate::ids;
+use crate::provider::Provider;
 use crate::queue::ReadyQueue;
 use crate::response::Response;
 use crate::stream::Stream;
@@ -25,46 +27,6 @@ use crate::values::{self, Defaults, Options, SiblingOptions};
 use crate::wait::drive;
 
 const CLOSED: Failure = Failure::Closed(Closed::Client);
-
-/// A provider in Python: `ask()` gives a token, or a tuple of credentials.
-pub(crate) struct Provider(Py<PyAny>);
-
-impl Provider {
-    fn clone_ref(&self, py: Python<'_>) -> Self {
-        Self(self.0.clone_ref(py))
-    }
-
-    /// Asks, on this thread.
-    pub(crate) fn ask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.0.bind(py).call_method0("ask")
-    }
-}
-
-/// Hands over what a provider gave or raised.
-pub(crate) fn answer(
-    py: Python<'_>,
-    question: Question,
-    asked: PyResult<Bound<'_, PyAny>>,
-) -> PyResult<Option<PyErr>> {
-    // A call that is gone meanwhile needs no answer.
-    let handed_over = match question {
-        Question::Token(asker) => asked
-            .and_then(|given| values::text("bearer_token", &given))
-            .map(|token| drop(asker.send(Ok(token)))),
-        Question::Credentials(asker) => asked
-            .and_then(|given| values::credentials(&given))
-            .map(|credentials| drop(asker.send(Ok(credentials)))),
-        // Answered by the relay that has them.
-        Question::Hook(_) => Ok(()),
-    };
-    match handed_over {
-        Ok(()) => Ok(None),
-        // The question is dropped, which fails the attempt. What the exception says may be secret,
-        // so it goes along as the cause and not into a message.
-        Err(error) if error.is_instance_of::<PyException>(py) => Ok(Some(error)),
-        Err(error) => Err(error),
-    }
-}
 
 enum Recipe {
     Root(Box<ClientBuilder>),
@@ -279,31 +241,6 @@ impl Client {
         match &self.recipe {
             Recipe::Sibling(parent, _) => visit.call(parent),
             Recipe::Root(_) => Ok(()),
-        }
-    }
-}
-
-/// A client and what closes with it, for the time of one call.
-pub(crate) struct Borrowed {
-    client: CoreClient,
-    group: Arc<Group>,
-    closed: Arc<AtomicBool>,
-    /// How long a provider may take.
-    auth: Duration,
-}
-
-impl Borrowed {
-    /// A stream that is closed with the client.
-    pub(crate) fn adopt(&self, feed: Feed) -> Arc<Feed> {
-        let feed = Arc::new(feed);
-        self.group.add(&feed);
-        feed
-    }
-
-    /// A call that ends after its client was closed must not leave its connection in the pool.
-    pub(crate) fn hang_up_if_closed(&self) {
-        if self.closed.load(Ordering::Acquire) {
-            self.client.close_idle_connections();
         }
     }
 }

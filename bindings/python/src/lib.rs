@@ -4,9 +4,12 @@
 
 mod errors;
 mod values;
+mod provider;
+mod borrowed;
 mod wait;
 mod client;
 mod call;
+mod handover;
 mod event;
 mod response;
 mod stream;
@@ -30,6 +33,8 @@ mod _native {
     use super::client::Client;
     #[pymodule_export]
     use super::event::AgentEvent;
+    #[pymodule_export]
+    use super::handover::hand_over;
     #[pymodule_export]
     use super::ids::{
         check_session_id, derive_guessable_session_id, derive_session_id, generate_session_id,

@@ -4,12 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use agentcore_ffi::{Engine, ReadyQueue as Queue, TokenWaker};
-use pyo3::intern;
+use agentcore_ffi::{ReadyQueue as Queue, TokenWaker};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
-
-use crate::call::{PendingCall, Settled};
 
 /// Tokens of what an event loop can poll again.
 #[pyclass(frozen, module = "agentcore_client._native")]
@@ -43,47 +39,16 @@ impl ReadyQueue {
     fn fileno(&self) -> u64 {
         self.watched.number()
     }
-
-    /// Silences the descriptor and tells those who wait for what has become ready. By its token
-    /// `waiting` has a future, or a call and its future. A future gets its call's whole answer, or
-    /// `None`: whoever waits for it must poll.
-    fn drain(&self, waiting: &Bound<'_, PyDict>) -> PyResult<()> {
-        #[cfg(windows)]
-        self.watched.silence();
-        let engine = Engine::current();
-        let mut told = Ok(());
-        for token in self.queue.drain() {
-            // One that fails must not keep the others waiting.
-            told = told.and(tell(waiting, token, engine));
-        }
-        told
-    }
-}
-
-fn tell(waiting: &Bound<'_, PyDict>, token: u64, engine: &'static Engine) -> PyResult<()> {
-    let py = waiting.py();
-    // Nobody may be waiting for it any more.
-    let Some(waiter) = waiting.get_item(token)? else { return Ok(()) };
-    let (future, result) = match waiter.cast::<PyTuple>() {
-        Ok(pair) => {
-            let (call, future) = (pair.get_item(0)?, pair.get_item(1)?);
-            match call.cast::<PendingCall>()?.get().settle(py, engine)? {
-                Settled::Waits => return Ok(()),
-                Settled::Answer(answer) => (future, answer),
-                Settled::Wake => (future, py.None().into_bound(py)),
-            }
-        }
-        Err(_) => (waiter, py.None().into_bound(py)),
-    };
-    waiting.del_item(token)?;
-    match future.call_method1(intern!(py, "set_result"), (result,)) {
-        // Its task was cancelled meanwhile.
-        Err(_) if future.call_method0(intern!(py, "done"))?.is_truthy()? => Ok(()),
-        told => told.map(drop),
-    }
 }
 
 impl ReadyQueue {
+    /// Silences the descriptor and gives all tokens that have become ready.
+    pub(crate) fn take(&self) -> Vec<u64> {
+        #[cfg(windows)]
+        self.watched.silence();
+        self.queue.drain()
+    }
+
     /// A waker of a new token.
     pub(crate) fn waker(&self) -> (u64, Arc<TokenWaker>) {
         static NEXT: AtomicU64 = AtomicU64::new(1);

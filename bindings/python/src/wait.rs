@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-use crate::client::{Provider, answer};
 use crate::errors::{flush_logs, raise};
+use crate::provider::{Provider, answer};
 
 const SLICE: Duration = Duration::from_millis(100);
 /// For what runs without anybody at a keyboard: a look costs as much as half a message.
