@@ -168,6 +168,17 @@ async fn a_throttled_or_broken_post_is_repeated_with_its_number() {
     assert_eq!(double.text(), "ab");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_throttled_post_is_given_up_before_the_time_is_up() {
+    let double = double().answering(sse(&["a"])).posts_end_with(&[429; 100]);
+    let begun = tokio::time::Instant::now();
+    let context = LambdaContext::default().remaining(Duration::from_secs(20));
+    let response = double.relay().handle(message(json!({"prompt": "Hi"})), context).await;
+    assert_eq!(response.status_code(), 200);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(double.types().is_empty());
+}
+
 #[tokio::test]
 async fn a_post_that_is_forbidden_ends_the_answer() {
     let double = double().answering(sse(&["a"])).posts_end_with(&[403]);
