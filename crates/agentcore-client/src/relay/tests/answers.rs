@@ -316,6 +316,16 @@ async fn an_answer_of_another_shape_arrives_as_an_event() {
 }
 
 #[tokio::test]
+async fn an_answer_that_no_frame_can_hold_is_not_called_complete() {
+    let double = double()
+        .answering(Agent::Answers("application/octet-stream", vec!["a".into(), "b".into()]));
+    assert_eq!(tell(&double.relay(), json!({"prompt": "Hi"})).await, 200);
+    assert_eq!(double.types(), ["start", "error"]);
+    assert_eq!(double.frames()[1]["delivery"], "accepted");
+    assert_eq!(double.0.agents_left.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn plain_text_is_the_agents_words_alone() {
     let format = FrameFormat::Text { end: Some("[DONE]".into()) };
     let double = double().answering(sse(&["Hel", "lo"])).answering(Agent::Unreachable);
