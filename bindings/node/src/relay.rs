@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use agentcore_client::apigateway::{LambdaContext, WebSocketRelay};
+use agentcore_client::apigateway::WebSocketRelay;
 use agentcore_client::{Bytes, Payload};
 use agentcore_ffi::{
     Background, Call, Closed, Engine, Failure, Hook, HookAnswer, HookInput, Question as Asked,
@@ -111,13 +111,8 @@ impl Relay {
         remaining: Option<f64>,
         function_arn: Option<String>,
     ) -> Either<PendingRelay, FailureView> {
-        let mut context = LambdaContext::default();
-        if let Some(left) = time(remaining.map(|left| left.max(0.0))) {
-            context = context.remaining(left);
-        }
-        if let Some(arn) = function_arn {
-            context = context.function_arn(arn);
-        }
+        let remaining = remaining.map(|milliseconds| milliseconds / 1000.0);
+        let context = agentcore_ffi::relay_context(remaining, function_arn);
         let relay = self.relay.clone();
         let begin = || {
             let live = client.borrow()?;

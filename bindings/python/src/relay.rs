@@ -2,10 +2,9 @@
 //! Lambda's run-time has parsed is read as it is, so that no JSON is parsed twice.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use agentcore_client::Payload;
-use agentcore_client::apigateway::{LambdaContext, WebSocketRelay};
+use agentcore_client::apigateway::WebSocketRelay;
 use agentcore_ffi::{Call, Engine, Hook, HookAnswer, HookInput, Owned, RelayOptions};
 use pyo3::IntoPyObjectExt as _;
 use pyo3::exceptions::{PyException, PyTypeError};
@@ -53,14 +52,7 @@ impl Relay {
         ask: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let relay = self.live(py)?;
-        let mut context = LambdaContext::default();
-        if let Some(left) = remaining {
-            let left = Duration::try_from_secs_f64(left.max(0.0));
-            context = context.remaining(left.unwrap_or_default());
-        }
-        if let Some(arn) = function_arn {
-            context = context.function_arn(arn);
-        }
+        let context = agentcore_ffi::relay_context(remaining, function_arn);
         // What can't be read is no event; the relay says so.
         let read = to_json(event, 0).unwrap_or_default();
         let call = Call::new(async move { Ok(relay.handle(read, context).await.to_json()) });

@@ -36,5 +36,5 @@ pub use outcome::Outcome;
 pub use policy::invoke_policy;
 pub use provider::{AskForCredentials, AskForToken, NotAnswered};
 pub use ready::{ReadyQueue, Signal, TokenWaker};
-pub use relay::{Hook, HookAnswer, HookInput, RelayOptions};
+pub use relay::{Hook, HookAnswer, HookInput, RelayOptions, context as relay_context};
 pub use scope::{Question, Scope};

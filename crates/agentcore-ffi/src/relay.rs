@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use agentcore_client::apigateway::{
-    FrameFormat, Refusal, RelayMessage, SecondStage, WebSocketRelay,
+    FrameFormat, LambdaContext, Refusal, RelayMessage, SecondStage, WebSocketRelay,
 };
 use agentcore_client::{Client, Payload, Result};
 use serde_json::{Value, json};
@@ -72,6 +72,20 @@ fn told(message: RelayMessage) -> Value {
         "conversation": message.conversation,
         "session_id": message.session_id.as_str(),
     })
+}
+
+/// Lambda's context: the seconds that are left, where that is known, and the function's ARN.
+pub fn context(remaining: Option<f64>, function_arn: Option<String>) -> LambdaContext {
+    let mut context = LambdaContext::default();
+    if let Some(left) = remaining {
+        // More than a clock can count is no limit; what is no number is no time.
+        let left = Duration::try_from_secs_f64(left.max(0.0)).unwrap_or(Duration::MAX);
+        context = context.remaining(left);
+    }
+    match function_arn {
+        Some(arn) => context.function_arn(arn),
+        None => context,
+    }
 }
 
 /// What a relay is made of besides its client; `None` for the core's default.
@@ -163,5 +177,27 @@ impl RelayOptions {
             });
         }
         builder.build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_without_end_has_no_deadline() {
+        for (remaining, has_deadline) in [
+            (None, false),
+            (Some(f64::INFINITY), false),
+            (Some(1e300), false),
+            (Some(900.0), true),
+            (Some(0.0), true),
+            (Some(-1.0), true),
+            (Some(f64::NEG_INFINITY), true),
+            (Some(f64::NAN), true),
+        ] {
+            let context = format!("{:?}", context(remaining, None));
+            assert_eq!(context.contains("deadline: Some"), has_deadline, "{remaining:?}");
+        }
     }
 }

@@ -60,6 +60,8 @@ export class Relay extends EventTarget {
     const socket = this.#socket;
     this.#waiting = [];
     this.#lost(false);
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     socket?.close(1000, "stopped");
   }
 

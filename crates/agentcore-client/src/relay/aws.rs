@@ -95,6 +95,11 @@ impl Aws {
         call: &Call<'_>,
         end: Option<Instant>,
     ) -> std::result::Result<(StatusCode, Option<String>), Unanswered> {
+        if is_past(end) {
+            // A connection that is at hand would take the request along, however late it is.
+            let why = "no time was left".to_owned();
+            return Err(Unanswered { sent: false, may_pass: false, why });
+        }
         let started = Instant::now();
         let authorization = authorize(&self.authorizer, &self.timeouts, started, end)
             .await
@@ -150,9 +155,20 @@ impl Aws {
     }
 }
 
-/// Doubles from a tenth of a second to some three; up to half of it is left to chance, so that
-/// relays which were refused together do not come back together.
-pub(super) async fn back_off(failures: u32) {
+/// Doubles from a tenth of a second to some three, and never lasts beyond `end`; up to half of it is
+/// left to chance, so that relays which were refused together do not come back together.
+pub(super) async fn back_off(failures: u32, end: Option<Instant>) {
     let full = Duration::from_millis(100 << failures.min(5));
-    tokio::time::sleep(full - (full / 2).mul_f64(retry::random())).await;
+    let until = now() + (full - (full / 2).mul_f64(retry::random()));
+    let until = end.map_or(until, |end| end.min(until));
+    tokio::time::sleep_until(until.into()).await;
+}
+
+/// By the clock that the timers go by.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+pub(super) fn is_past(end: Option<Instant>) -> bool {
+    end.is_some_and(|end| now() >= end)
 }

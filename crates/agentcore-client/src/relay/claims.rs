@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
 use serde_json::json;
 
-use super::aws::{Address, Aws, Call, back_off};
+use super::aws::{Address, Aws, Call, back_off, is_past};
 use super::hooks::Refusal;
 use crate::error::{Error, Result};
 use crate::protocol::endpoint::ServiceEndpoint;
@@ -94,11 +94,11 @@ impl Claims {
                 }
             };
             failures += 1;
-            if !may_pass || failures >= TRIES || end.is_some_and(|end| Instant::now() >= end) {
+            if !may_pass || failures >= TRIES || is_past(end) {
                 tracing::error!(target: "agentcore_client", "{why}");
                 return Err(Refusal::failed());
             }
-            back_off(failures).await;
+            back_off(failures, end).await;
         }
     }
 }

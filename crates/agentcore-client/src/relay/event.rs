@@ -211,21 +211,21 @@ pub(super) struct Wishes {
 }
 
 impl Wishes {
-    pub(super) fn new(body: &Value) -> Result<Self, Refusal> {
+    pub(super) fn read(&mut self, body: &Value) -> Result<(), Refusal> {
         // Another shape is for a payload hook to read.
-        let Some(body) = body.as_object() else { return Ok(Self::default()) };
+        let Some(body) = body.as_object() else { return Ok(()) };
         let text = |name: &str, most: usize| match body.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if (1..=most).contains(&text.len()) => Ok(Some(text.clone())),
             Some(_) => Err(Refusal::invalid(format!("{name} must be text of 1 to {most} bytes"))),
         };
-        Ok(Self {
-            id: text("id", 64)?,
-            conversation: text("conversation", 256)?,
-            resume: text("resume", 1024)?,
-            session_id: text("sessionId", 256)?,
-            is_ping: body.get("type").and_then(Value::as_str) == Some("ping"),
-        })
+        // First, so that a refusal of the rest has it.
+        self.id = text("id", 64)?;
+        self.conversation = text("conversation", 256)?;
+        self.resume = text("resume", 1024)?;
+        self.session_id = text("sessionId", 256)?;
+        self.is_ping = body.get("type").and_then(Value::as_str) == Some("ping");
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::aws::Aws;
+use super::aws::{Aws, now};
 use super::claims::Claims;
 use super::event::{Connection, Event, ProxyResponse, Route, Wishes, default_payload};
 use super::frames::{Again, Frame, FrameFormat, Outbox};
@@ -57,7 +57,7 @@ impl LambdaContext {
     /// How much of the function's time is left.
     #[must_use]
     pub fn remaining(mut self, time: Duration) -> Self {
-        self.deadline = Instant::now().checked_add(time);
+        self.deadline = now().checked_add(time);
         self
     }
 
@@ -179,7 +179,7 @@ impl Relay {
                 return Err(Refusal::with(404, "invalid_message", "this route is not served"));
             }
             let body = event.body()?;
-            wishes = Wishes::new(&body)?;
+            wishes.read(&body)?;
             if wishes.is_ping {
                 self.pong(&connection, context).await;
                 return Ok(None);
@@ -191,7 +191,7 @@ impl Relay {
         if self.in_two_stages() {
             // Later, the gateway has told the client that nobody answers, who may ask again.
             let age = event.age(SystemTime::now()).unwrap_or_default();
-            let listens = Instant::now() + STAGE_ONE.saturating_sub(age);
+            let listens = now() + STAGE_ONE.saturating_sub(age);
             by = Some(by.map_or(listens, |by| by.min(listens)));
         }
         let done = match in_time(by, answered).await {
@@ -335,7 +335,7 @@ impl Relay {
     /// still busy when its time is up has failed.
     fn times(&self, context: &LambdaContext) -> (Option<Instant>, Option<Instant>) {
         let Some(deadline) = context.deadline else { return (None, None) };
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(now());
         let margin = self.options.margin.min(left / 2);
         (deadline.checked_sub(margin), deadline.checked_sub(margin / 5))
     }
@@ -375,7 +375,7 @@ impl Relay {
         again: Again,
         context: &LambdaContext,
     ) {
-        let soon = Instant::now() + WORD;
+        let soon = now() + WORD;
         let (_, end) = self.times(context);
         let end = Some(end.map_or(soon, |end| end.min(soon)));
         let socket = self.poster.socket(connection);

@@ -76,7 +76,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// A message on its way to the agent, for a payload hook.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct RelayMessage {
     /// What the client sent, as JSON.
@@ -89,6 +89,16 @@ pub struct RelayMessage {
     pub conversation: Option<String>,
     /// The runtime session that will answer.
     pub session_id: SessionId,
+}
+
+/// Without the body, which may have a token to resume with, and who knows what a client sends.
+impl fmt::Debug for RelayMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayMessage")
+            .field("connection_id", &self.connection_id)
+            .field("session_id", &self.session_id)
+            .finish_non_exhaustive()
+    }
 }
 
 type Hook<I, O> = Arc<dyn Fn(I) -> BoxFuture<'static, Result<O, Refusal>> + Send + Sync>;

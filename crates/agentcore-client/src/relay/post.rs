@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use super::aws::{Address, Aws, Call, back_off};
+use super::aws::{Address, Aws, Call, back_off, is_past};
 use super::event::Connection;
 use super::frames::Again;
 use crate::protocol::arn::percent_encode;
@@ -189,12 +189,8 @@ impl Poster {
             {
                 return Posted::Failed(why);
             }
-            back_off(pauses).await;
+            back_off(pauses, end).await;
             pauses += 1;
         }
     }
-}
-
-fn is_past(end: Option<Instant>) -> bool {
-    end.is_some_and(|end| Instant::now() >= end)
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use super::frames::{Again, Frame, Outbox, Taken};
 use super::parts::Part;
 use super::post::{Posted, Poster, Socket};
-use crate::error::{Error, ErrorKind, Limit, Result, StreamEnd};
+use crate::error::{Delivery, Error, ErrorKind, Limit, Result, StreamEnd};
 use crate::operations::answer::Framing;
 use crate::operations::invoke::Invoke;
 use crate::operations::stream::{AgentEvent, AgentStream};
@@ -110,6 +110,13 @@ impl Pump {
                 }
                 Next::Opened(Err(error)) => {
                     source = Source::Over;
+                    self.failed(&error, None);
+                }
+                Next::Event(Some(Ok(event))) if event.data_str().is_none() => {
+                    // Let go of, rather than left out of an answer that then counts as complete.
+                    source = Source::Over;
+                    let message = "the answer is no text, and frames hold nothing else";
+                    let error = Error::new(ErrorKind::Protocol, Delivery::Accepted, message);
                     self.failed(&error, None);
                 }
                 Next::Event(Some(Ok(event))) => self.take_in(&event),

@@ -226,7 +226,7 @@ impl Stages {
                 tracing::error!(target: "agentcore_client", "no second stage: {why}");
                 return Err(Refusal::failed().after(delivery));
             }
-            back_off(failures).await;
+            back_off(failures, end).await;
             failures += 1;
         }
     }

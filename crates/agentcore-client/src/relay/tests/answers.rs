@@ -168,6 +168,17 @@ async fn a_throttled_or_broken_post_is_repeated_with_its_number() {
     assert_eq!(double.text(), "ab");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_throttled_post_is_given_up_before_the_time_is_up() {
+    let double = double().answering(sse(&["a"])).posts_end_with(&[429; 100]);
+    let begun = tokio::time::Instant::now();
+    let context = LambdaContext::default().remaining(Duration::from_secs(20));
+    let response = double.relay().handle(message(json!({"prompt": "Hi"})), context).await;
+    assert_eq!(response.status_code(), 200);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(double.types().is_empty());
+}
+
 #[tokio::test]
 async fn a_post_that_is_forbidden_ends_the_answer() {
     let double = double().answering(sse(&["a"])).posts_end_with(&[403]);
@@ -302,6 +313,16 @@ async fn an_answer_of_another_shape_arrives_as_an_event() {
     assert_eq!(tell(&relay, json!({"prompt": "Hi"})).await, 200);
     assert_eq!(double.types()[6..], ["start", "event", "delta", "end"]);
     assert_eq!(double.frames()[7]["event"], "tool");
+}
+
+#[tokio::test]
+async fn an_answer_that_no_frame_can_hold_is_not_called_complete() {
+    let double = double()
+        .answering(Agent::Answers("application/octet-stream", vec!["a".into(), "b".into()]));
+    assert_eq!(tell(&double.relay(), json!({"prompt": "Hi"})).await, 200);
+    assert_eq!(double.types(), ["start", "error"]);
+    assert_eq!(double.frames()[1]["delivery"], "accepted");
+    assert_eq!(double.0.agents_left.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -62,6 +62,14 @@ async fn bad_input_asks_nothing_and_says_what_is_wrong() {
     }
     assert_eq!(double.asked(), 0);
 
+    // Its sender knows which message is meant.
+    for wrong in [json!({"conversation": 7}), json!({"resume": "r".repeat(2_000)}), json!({})] {
+        let mut asked = wrong.clone();
+        asked["id"] = json!("m1");
+        assert_eq!(tell(&relay, asked).await, 400);
+        assert_eq!(double.frames().pop().unwrap()["id"], "m1", "{wrong}");
+    }
+
     // An id that no gateway gives is not repeated.
     let mut event = with("messageId", json!("m".repeat(200_000)));
     event["body"] = json!("{}");
@@ -180,13 +188,14 @@ async fn hooks_choose_payload_and_principal() {
             if message.body["say"].is_null() {
                 return Err(Refusal::new("say something"));
             }
+            assert!(!format!("{message:?}").contains("hunter2"));
             assert_eq!(message.principal.as_deref(), Some("prod"));
             assert_eq!(message.connection_id, CONNECTION);
             Ok(json!({"input": message.body["say"], "session": message.session_id.as_str()}).into())
         })
         .build()
         .unwrap();
-    assert_eq!(tell(&relay, json!({"say": "Hi", "conversation": "c"})).await, 200);
+    assert_eq!(tell(&relay, json!({"say": "Hi", "resume": "hunter2"})).await, 200);
     let asked = double.0.invocations.lock().unwrap()[0].body().clone();
     let asked: Value = serde_json::from_slice(&asked).unwrap();
     assert_eq!(asked, json!({"input": "Hi", "session": double.session()}));

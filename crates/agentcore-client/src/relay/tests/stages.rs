@@ -177,6 +177,28 @@ async fn a_late_duplicate_says_nothing_where_it_is_known() {
     assert_eq!(double.asked(), 0);
 }
 
+#[tokio::test]
+async fn what_a_hook_leaves_no_time_for_is_not_begun() {
+    let double = double();
+    let relay = double
+        .builder_in(&[("AWS_LAMBDA_FUNCTION_NAME", "relay")])
+        .payload(|_| async {
+            // One that waits with its thread can't be given up.
+            std::thread::sleep(Duration::from_millis(700));
+            Ok(json!({}).into())
+        })
+        .build()
+        .unwrap();
+    let mut event = message(json!({"prompt": "Hi"}));
+    let taken = SystemTime::now() - Duration::from_millis(27_700);
+    let taken = taken.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    event["requestContext"]["requestTimeEpoch"] = json!(taken.as_millis() as u64);
+    let response = relay.handle(event, context()).await;
+    assert!(response.status_code() >= 500);
+    assert!(double.0.events.lock().unwrap().is_empty());
+    assert_eq!(double.frames().pop().unwrap()["delivery"], "not_sent");
+}
+
 /// After how many seconds a message of that age is given up whose hook never answers. Once per
 /// test: the system's clock does not jump along.
 async fn given_up_after(age: Duration) -> u64 {
