@@ -34,8 +34,8 @@ def pytest_configure() -> None:
             del os.environ[name]
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
-    # What a shell starts in the background inherits that Ctrl-C is ignored, and so would the scripts
-    # that the tests interrupt.
+    # What a shell starts in the background inherits that Ctrl-C is ignored, and so would the
+    # scripts that the tests interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
