@@ -153,14 +153,32 @@ test("nobody listens", async () => {
   assert.match(error.cause.message, /refused/i);
 });
 
+const addon = readdirSync(new URL("..", import.meta.url)).find((file) => file.endsWith(".node"));
+const native = createRequire(import.meta.url)(`../${addon}`);
+
 test("a bug in the core", async () => {
-  const module = readdirSync(new URL("..", import.meta.url)).find((file) => file.endsWith(".node"));
-  const native = createRequire(import.meta.url)(`../${module}`);
   const queue = new native.ReadyQueue(() => undefined, true);
   const opened = native.openClient(queue, undefined, { localUrl: "http://127.0.0.1:9" });
   const { kind, message } = opened.startPanic(1);
   assert.equal(kind, "Internal");
   assert.match(message, /a bug of our own making/);
+});
+
+test("what can't be handed over, such as an event longer than any string, fails its stream", async (t) => {
+  const stream = await client.stream({ mode: "stream", tokens: 3, delay_ms: 50 });
+  const events = stream[Symbol.asyncIterator]();
+  assert.equal((await events.next()).value.text, "token0 ");
+  // It waits, so that its failure comes where nobody's code is on the stack.
+  const read = events.next();
+  t.mock.method(native.Stream.prototype, "takeEvents", () => {
+    throw new Error("no room for it");
+  });
+  const error = await failure(read);
+  assert.ok(error instanceof api.InternalError, error);
+  assert.equal(error.cause.message, "no room for it");
+  assert.deepEqual([error.delivery, error.sessionId], ["accepted", stream.sessionId]);
+  assert.equal(stream.end, "closed");
+  assert.equal(await failure(events.next()), error);
 });
 
 test("stacks point at the caller", async () => {

@@ -58,6 +58,11 @@ const CALLS = [
   [["hi", "x"], TypeError, "options must be an object, not a string"],
   [["hi", null], TypeError, "options must be an object, not null"],
   [["hi", { signal: {} }], TypeError, "signal must be an AbortSignal"],
+  [
+    ["hi", { signal: { aborted: false, addEventListener() {} } }],
+    TypeError,
+    "signal must be an AbortSignal",
+  ],
   [["hi", { sessionId: 7 }], TypeError, "sessionId must be a string or a SessionId"],
   [["hi", { sessionId: "short" }], InvalidInputError, "sessionId: 5 characters"],
   [["hi", { headers: 5 }], TypeError, "headers must be"],

@@ -121,3 +121,26 @@ test("log lines", async () => {
     });`;
   assert.equal(await run(body), "true");
 });
+
+test("a signal that throws keeps no call waiting, neither its own nor another", async () => {
+  const said = await run(`
+    process.on("uncaughtException", (error) => console.log("uncaught", error.message));
+    const signals = Array.from({ length: 6 }, () => new AbortController().signal);
+    signals[0].removeEventListener = () => { throw new Error("a polyfill's"); };
+    const held = [];
+    const server = require("node:http").createServer((request, response) => {
+      held.push(response);
+      // All at once, so that they come across together.
+      if (held.length === signals.length) for (const each of held) each.end('"ok"');
+    });
+    server.listen(0, "127.0.0.1", async () => {
+      const localUrl = "http://127.0.0.1:" + server.address().port;
+      const agent = new AgentCoreClient({ localUrl });
+      const all = await Promise.all(signals.map((signal) => agent.invoke("hi", { signal })));
+      console.log(all.length);
+      agent.close();
+      server.close();
+    });
+  `);
+  assert.deepEqual(said.split("\n").sort(), ["6", "uncaught a polyfill's"]);
+});

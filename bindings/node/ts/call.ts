@@ -83,8 +83,8 @@ class Call implements Waiter {
   }
 
   answered(letter: Letter): void {
-    this.#end();
     this.#resolve(letter);
+    this.#end();
   }
 
   #poll(): void {
@@ -102,19 +102,19 @@ class Call implements Waiter {
         outcome = queue.poll(this.#token);
       }
     } catch (error) {
-      this.#end();
       this.#reject(error);
+      this.#end();
       return;
     }
     if (outcome === null) {
       loop.wait(this.#token, this);
       return;
     }
-    this.#end();
     if (this.#cause !== undefined && isFailure(outcome) && outcome.kind === "Credentials") {
       outcome.causedBy = this.#cause;
     }
     this.#resolve(outcome);
+    this.#end();
   }
 
   #abort(): void {
@@ -123,6 +123,7 @@ class Call implements Waiter {
     this.#reject(this.#signal?.reason);
   }
 
+  /** Last, since the signal may be one of somebody's own making. */
   #end(): void {
     if (this.#signal !== undefined && this.#onAbort !== undefined) {
       offAbort(this.#signal, this.#onAbort);

@@ -113,15 +113,30 @@ class Loop {
         at += head + body + (text < NO_TEXT ? text : 0);
         if (waiter === undefined || typeof waiter === "function") continue;
         this.#waiting.delete(token);
-        waiter.answered(letter);
+        try {
+          waiter.answered(letter);
+        } catch (error) {
+          this.#report(error);
+        }
       } else if (waiter !== undefined) {
         this.#waiting.delete(token);
-        if (typeof waiter === "function") waiter();
-        else waiter.wake();
+        try {
+          if (typeof waiter === "function") waiter();
+          else waiter.wake();
+        } catch (error) {
+          this.#report(error);
+        }
       } else if (token === LOG) {
         this.#log();
       }
     }
+  }
+
+  /** One that throws, as somebody's own signal may, must not keep the others waiting. */
+  #report(error: unknown): void {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 
   #log(): void {

@@ -305,7 +305,8 @@ function abortSignal(name: string, value: unknown): AbortSignal {
     typeof signal !== "object" ||
     signal === null ||
     typeof signal.aborted !== "boolean" ||
-    typeof signal.addEventListener !== "function"
+    typeof signal.addEventListener !== "function" ||
+    typeof signal.removeEventListener !== "function"
   ) {
     throw wrongType(name, value, "an AbortSignal");
   }

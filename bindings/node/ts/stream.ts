@@ -2,7 +2,7 @@
  * An answer while it arrives. It is taken from the socket only when somebody reads, in batches of
  * what is there; whatever has been taken is handed over, in order, to those who asked, in order.
  */
-import { ClosedError, fromNative } from "./errors.js";
+import { ClosedError, fromNative, InternalError } from "./errors.js";
 import { type AgentEvent, cut, words } from "./event.js";
 import { loop } from "./loop.js";
 import type { Failure, Stream } from "./native.js";
@@ -104,8 +104,8 @@ class Source implements Events {
     this.#ready = [];
     this.#readyAt = 0;
     this.native.close();
-    this.#release();
     this.#wake?.();
+    this.#release();
   }
 
   use(mode: "events" | "bytes"): void {
@@ -205,23 +205,33 @@ class Source implements Events {
           resolve(this.#stopped);
           return;
         }
-        const taken = take();
+        let taken: ReturnType<typeof take>;
+        try {
+          taken = take();
+          if (typeof taken === "string") {
+            this.#ready = cut(taken, () => this.native.takeBinary());
+            this.#readyAt = 0;
+          }
+        } catch (error) {
+          // An event that is longer than JavaScript's strings may be, or that finds no memory.
+          const failed = this.#failed(error);
+          this.stop(failed);
+          resolve(failed);
+          return;
+        }
         if (taken === null || taken === undefined) {
           this.#eager = false;
           this.#wake = attempt;
           loop.wait(token, attempt);
           return;
         }
-        if (typeof taken === "string") {
-          this.#ready = cut(taken, () => this.native.takeBinary());
-          this.#readyAt = 0;
-        } else if (!(taken instanceof Uint8Array)) {
+        resolve(taken);
+        if (typeof taken !== "string" && !(taken instanceof Uint8Array)) {
           // An end is an end; a stream that its client closed says so to each who asks.
           this.#over = taken === true || taken.kind !== "Closed";
-          this.#release();
           if (taken !== true) this.onHungUp?.();
+          this.#release();
         }
-        resolve(taken);
       };
       // A sender that is faster than its reader must not keep the event loop for itself.
       const eager = this.#eager;
@@ -229,6 +239,13 @@ class Source implements Events {
       if (eager && loop.isTurnOver()) setImmediate(attempt);
       else attempt();
     });
+  }
+
+  /** What came can't be handed over, and nothing after it shall be. */
+  #failed(cause: unknown): Stopped {
+    const members = { delivery: "accepted", sessionId: this.native.sessionId, cause } as const;
+    const error = new InternalError(`the answer can't be handed over: ${String(cause)}`, members);
+    return { error: () => error };
   }
 
   #release(): void {

@@ -45,9 +45,19 @@ fn tell(waiting: &Bound<'_, PyDict>, token: u64, engine: &'static Engine) -> PyR
         Err(_) => (intern!(py, "set_result"), waiter, none()),
     };
     waiting.del_item(token)?;
+    // What has interrupted the calls' turns (Ctrl-C) is raised once this one is told: asyncio's own code
+    // would be where its handler runs otherwise, in the middle of waking the task.
+    let interrupted = py.check_signals();
     match future.call_method1(set, (result,)) {
         // Its task was cancelled meanwhile.
-        Err(_) if future.call_method0(intern!(py, "done"))?.is_truthy()? => Ok(()),
-        told => told.map(drop),
+        Err(error) if is_settled_already(&error, py)? => interrupted,
+        told => interrupted.and(told.map(drop)),
     }
+}
+
+/// By its kind, and not by the future, which is settled also where a signal's handler raised while its
+/// task was being woken.
+fn is_settled_already(error: &PyErr, py: Python<'_>) -> PyResult<bool> {
+    let kind = py.import(intern!(py, "asyncio"))?.getattr(intern!(py, "InvalidStateError"))?;
+    Ok(error.is_instance(py, &kind))
 }

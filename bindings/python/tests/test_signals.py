@@ -297,6 +297,71 @@ except KeyboardInterrupt:
     script.end()
 
 
+def test_ctrl_c_while_answers_are_handed_over_is_raised(local_data_plane: LocalDataPlane) -> None:
+    """Its handler runs where Python's own code goes on: in the loop that wakes the call's task."""
+    script = Script(
+        local_data_plane,
+        """
+import asyncio
+class Loop(asyncio.SelectorEventLoop):
+    def call_soon(self, *args, **options):
+        # Called by native code, which `_wake` called.
+        if sys._getframe(1).f_code.co_name == "_wake":
+            signal.raise_signal(signal.SIGINT)
+        return super().call_soon(*args, **options)
+loop = Loop()
+loop.call_later(20, loop.stop)
+try:
+    loop.run_until_complete(make_async().invoke({"prompt": "Hi"}))
+except BaseException as error:
+    say("raised", type(error).__name__)
+""",
+    )
+    assert script.end().stdout == "raised KeyboardInterrupt\n"
+
+
+def test_ctrl_c_within_the_turn_of_a_call_is_raised_and_the_call_goes_on(
+    local_data_plane: LocalDataPlane,
+) -> None:
+    script = Script(
+        local_data_plane,
+        """
+import asyncio
+loop = asyncio.SelectorEventLoop()
+client = make_async()
+texts, interrupts, raised, amid = [], 0, 0, 0
+def soon():
+    signal.setitimer(signal.ITIMER_REAL, 0.002)
+def handler(_, frame):
+    global interrupts, amid
+    # In a task it would be the task's to end by, and in the middle of waking one nobody's.
+    if frame.f_code.co_name == "_wake":
+        interrupts += 1
+        raise KeyboardInterrupt
+    amid += frame.f_back is not None and frame.f_back.f_code.co_name == "_wake"
+    soon()
+signal.signal(signal.SIGALRM, handler)
+async def ask(number):
+    for turn in range(40):
+        texts.append((await client.invoke({"prompt": str(number)})).text)
+async def main():
+    await asyncio.gather(*(ask(number) for number in range(8)))
+asking = loop.create_task(main())
+soon()
+while not asking.done():
+    try:
+        loop.run_until_complete(asking)
+    except KeyboardInterrupt:
+        raised += 1
+        soon()
+signal.setitimer(signal.ITIMER_REAL, 0)
+# The moment of waking itself is left; what takes time is the turn before it.
+say(len(texts), interrupts - raised, interrupts >= amid)
+""",
+    )
+    assert script.end().stdout == "320 0 True\n"
+
+
 # -- stopped processes -----------------------------------------------------------------------------
 
 
