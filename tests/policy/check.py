@@ -203,6 +203,19 @@ def check_packages(metadata):
             yield f"{name} is there in {len(versions)} versions: {', '.join(versions)}"
 
 
+def check_targets(metadata):
+    """Programs and examples of one name overwrite each other: a test might start the other one."""
+    owners = {}
+    for package in metadata["packages"]:
+        if package["id"] in metadata["workspace_members"]:
+            for target in package["targets"]:
+                for kind in {"bin", "example"}.intersection(target["kind"]):
+                    owners.setdefault((kind, target["name"]), []).append(package["name"])
+    for (kind, name), packages in owners.items():
+        if len(packages) > 1:
+            yield f"{' and '.join(packages)} both have a {kind} `{name}`: one overwrites the other"
+
+
 def check_lock(name, text):
     for source in sorted(set(re.findall(r'^source = "(.*)"', text, re.M))):
         if not re.fullmatch(r"registry\+\S+-index", source):
@@ -376,6 +389,7 @@ def check_all():
     locked = ("--locked", "--offline")
     metadata = json.loads(cargo("metadata", "--format-version=1", "--all-features", *locked))
     yield from check_packages(metadata)
+    yield from check_targets(metadata)
     for lock in [ROOT / "Cargo.lock", *ROOT.glob("crates/*/fuzz/Cargo.lock")]:
         yield from check_lock(str(lock.relative_to(ROOT)), lock.read_text())
     for what, arguments, unwanted in SLIM:

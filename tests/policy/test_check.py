@@ -68,6 +68,19 @@ class Dependencies(unittest.TestCase):
         for bad in ["git+https://example.org/x?rev=1#1", "registry+https://example.org/mirror"]:
             self.assertEqual(len(list(check.check_lock("Cargo.lock", f'source = "{bad}"\n'))), 1)
 
+    def test_targets(self):
+        def found(one, other):
+            targets = [[{"kind": [kind], "name": name}] for kind, name in (one, other)]
+            names = ["a", "b"]
+            both = [{**package(n), "targets": t} for n, t in zip(names, targets, strict=True)]
+            members = [p["id"] for p in both]
+            return list(check.check_targets({"packages": both, "workspace_members": members}))
+
+        self.assertIn("a and b both", found(("bin", "x"), ("bin", "x"))[0])
+        self.assertEqual(found(("bin", "x"), ("bin", "y")), [])
+        self.assertEqual(found(("bin", "x"), ("example", "x")), [])
+        self.assertEqual(found(("lib", "x"), ("lib", "x")), [])
+
     def test_tree(self):
         self.assertEqual(list(check.check_tree("x", ["hyper"], {"aws-config"})), [])
         self.assertEqual(len(list(check.check_tree("x", ["aws-config"], {"aws-config"}))), 1)

@@ -2,7 +2,7 @@
 //! behind a function URL with `AuthType: AWS_IAM` and `InvokeMode: RESPONSE_STREAM`.
 //!
 //! ```text
-//! cargo lambda build --release --bin bootstrap    # runtime: provided.al2023
+//! cargo lambda build --release --bin lambda-streaming  # runtime: provided.al2023
 //! # environment: AGENT_RUNTIME_ARN, SESSION_SECRET (at least 16 bytes that only this function knows)
 //! ```
 //!

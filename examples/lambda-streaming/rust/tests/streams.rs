@@ -34,7 +34,7 @@ impl Function {
         let (events, queue) = channel();
         let (tell, sent) = channel();
         thread::spawn(move || serve(&listener, queue, &tell));
-        let child = Command::new(env!("CARGO_BIN_EXE_bootstrap"))
+        let child = Command::new(env!("CARGO_BIN_EXE_lambda-streaming"))
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", api)
             .env("AWS_LAMBDA_FUNCTION_NAME", "relay")
@@ -181,7 +181,7 @@ fn question(prompt: &str) -> Value {
 
 #[test]
 fn pieces_arrive_as_the_agent_speaks() {
-    let paced = Agent::demo_paced(Duration::from_millis(20));
+    let paced = Agent::demo_paced(Duration::from_millis(4));
     let plane = start(LocalDataPlane::builder().agent(paced));
     let function = Function::start(&plane);
     function.call(&question(&"word ".repeat(500)));

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 const SOON: Duration = Duration::from_secs(60);
 
 fn plane() -> LocalDataPlane {
-    let function = Gateway::new([env!("CARGO_BIN_EXE_bootstrap")])
+    let function = Gateway::new([env!("CARGO_BIN_EXE_lambda-websocket")])
         .variable("ALLOWED_ORIGINS", "http://localhost")
         .route("other")
         // One process, which can know again what it has seen.
