@@ -81,9 +81,10 @@ export interface RelayOptions {
   /** Makes the agent's payload of a message. Default: `{"prompt": …}`. */
   payload?: ((body: unknown, message: RelayMessage) => Payload | Promise<Payload>) | undefined;
   /**
-   * A DynamoDB table that keeps a second-stage event from being answered twice, whichever copy of the
-   * function it comes to: its key is `nonce`, a text, and `expires` may be its time to live. The
-   * function needs `dynamodb:PutItem` on it. Without it, or a `claim`, a rare duplicate is possible.
+   * A DynamoDB table, of the relay's region, that keeps a second-stage event from being answered
+   * twice, whichever copy of the function it comes to: its key is `nonce`, a text, and `expires` may
+   * be its time to live. The function needs `dynamodb:PutItem` on it. Without it, or a `claim`, a rare
+   * duplicate is possible.
    */
   claimsTable?: string | undefined;
   /**

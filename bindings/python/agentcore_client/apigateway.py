@@ -80,10 +80,10 @@ class WebSocketRelay:
             own.
         payload: Makes the agent's payload of a message: `payload(body, message)`. Default:
             `{"prompt": …}`.
-        claims_table: A DynamoDB table that keeps a second-stage event from being answered twice,
-            whichever copy of the function it comes to: its key is `nonce`, a text, and `expires`
-            may be its time to live. The function needs `dynamodb:PutItem` on it. Without it, or a
-            `claim`, a rare duplicate is possible.
+        claims_table: A DynamoDB table, of the relay's region, that keeps a second-stage event from
+            being answered twice, whichever copy of the function it comes to: its key is `nonce`, a
+            text, and `expires` may be its time to live. The function needs `dynamodb:PutItem` on
+            it. Without it, or a `claim`, a rare duplicate is possible.
         claim: In place of a table: says whether a second-stage event comes for the first time, by
             its number: `claim(nonce)`, `True` once for all copies of the function, else `False`.
             No hook is a coroutine function.

@@ -73,8 +73,8 @@
 //! same process; a [`claims_table`](WebSocketRelayBuilder::claims_table), or a hook, makes that hold
 //! across processes.
 //! Without it a rare duplicate is possible: the agent runs twice, and both answers come under the
-//! same id. Set `maximum_retry_attempts = 0` and
-//! `maximum_event_age_in_seconds = 60` on the function.
+//! same id; as plain text, a duplicate that is refused is an `[expired]` within the answer. Set
+//! `maximum_retry_attempts = 0` and `maximum_event_age_in_seconds = 60` on the function.
 
 use std::fmt;
 use std::sync::Arc;
@@ -247,8 +247,8 @@ impl WebSocketRelayBuilder {
     }
 
     /// Answers no second-stage event twice, whichever copy of the function it comes to: each puts
-    /// its number into this DynamoDB table, whose key is `nonce`, a text. The time in `expires` is
-    /// for the table's time to live. The function needs `dynamodb:PutItem` on it.
+    /// its number into this DynamoDB table of the relay's region, whose key is `nonce`, a text. The
+    /// time in `expires` is for the table's time to live. The function needs `dynamodb:PutItem` on it.
     pub fn claims_table(mut self, name: impl Into<String>) -> Self {
         self.claims_table = Some(name.into());
         self
