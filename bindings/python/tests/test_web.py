@@ -33,8 +33,8 @@ from agentcore_client.web import (
 from support import HANG, POSIX, disconnects, of_kind, wait_until
 from web_support import Browser, answer, texts
 
-# The web servers that end with their tests leave sockets of theirs to the garbage collector. What is
-# ours is native, and the journals say when it closes.
+# The web servers that end with their tests leave sockets to the garbage collector. What is ours is
+# native, and the journals say when it closes.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 GOLDEN = Path(__file__).resolve().parents[3] / "tests/vectors/public_errors.json"
