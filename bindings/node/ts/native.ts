@@ -128,6 +128,16 @@ export interface Arn {
   qualifier?: string;
 }
 
+type StartInvocation = (
+  client: number,
+  token: number,
+  payload: string | Uint8Array,
+  session: string | undefined,
+  sessionIsChecked: boolean,
+  contentType: string | undefined,
+  options: Options | undefined,
+) => Failure | null;
+
 interface Native {
   ReadyQueue: new (wake: () => void, byLibuv: boolean) => ReadyQueue;
   Question: abstract new () => Question;
@@ -136,24 +146,8 @@ interface Native {
   Client: abstract new () => Client;
   version(): string;
   /** These begin a call, which the queue then knows by `token`, or fail at once. */
-  startInvoke(
-    client: number,
-    token: number,
-    payload: string | Uint8Array,
-    session: string | undefined,
-    sessionIsChecked: boolean,
-    contentType: string | undefined,
-    options: Options | undefined,
-  ): Failure | null;
-  startStream(
-    client: number,
-    token: number,
-    payload: string | Uint8Array,
-    session: string | undefined,
-    sessionIsChecked: boolean,
-    contentType: string | undefined,
-    options: Options | undefined,
-  ): Failure | null;
+  startInvoke: StartInvocation;
+  startStream: StartInvocation;
   startStopSession(
     client: number,
     token: number,
