@@ -50,7 +50,7 @@ class AsyncAgentCoreClient(BaseClient):
         given = self._prepared(options)
         loop, queue = running()
         call = self._native.start_invoke(queue.native, encode_payload(payload), session_id, given)
-        # The queue hands over a whole answer by itself.
+        # The queue begins a call, if others begin along with it, and hands over a whole answer.
         token = call.token
         future: Future[_native.Response | None] = Future(loop=loop)
         queue.waiting[token] = call, future

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from asyncio import sleep
 
+from . import _native
 from ._loop import running
-from ._stream import HUNG_UP, StreamHead
+from ._stream import CHUNKS, EVENTS, HUNG_UP, StreamHead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
     from types import TracebackType
     from typing import Any, TypeVar
 
-    from . import _native
     from ._ids import SessionId
     from ._native import AgentEvent
 
@@ -46,14 +46,8 @@ class AsyncAgentStream(StreamHead):
     def __aiter__(self) -> AsyncIterator[AgentEvent]:
         return self
 
-    async def __anext__(self) -> AgentEvent:
-        while True:
-            for event in self._ready:
-                return event
-            events = await self._read(self._native.take_events)
-            if not events:
-                raise StopAsyncIteration
-            self._ready = iter(events)
+    def __anext__(self) -> Coroutine[Any, Any, AgentEvent]:
+        return self._next(EVENTS, _native.Stream.take_events)
 
     def text_deltas(self) -> AsyncIterator[str]:
         """What the agent says, as it says it, without the events that carry no text."""
@@ -66,43 +60,45 @@ class AsyncAgentStream(StreamHead):
         """
         return _Chunks(self)
 
-    async def _next_chunk(self) -> bytes:
+    # One coroutine for all of it: what waits for a token is a coroutine for each stream.
+    async def _next(
+        self,
+        kind: int,
+        take: Callable[[_native.Stream, _native.ReadyQueue], tuple[int, list[Item] | None]],
+    ) -> Item:
+        """The next item of a kind, of what has been taken or else of what arrives."""
         while True:
-            for chunk in self._bytes:
-                return chunk
-            chunks = await self._read(self._native.take_bytes)
-            if not chunks:
+            item: Item
+            for item in self._taken[kind]:
+                return item
+            reader = self._reading
+            # One that waits on a loop that was closed never goes on, and has taken nothing.
+            if reader is not None and not reader.is_closed():
+                raise RuntimeError("the stream is being read by another task")
+            loop, queue = running()
+            self._reading = loop
+            try:
+                if self._eager:
+                    # A sender that is faster than its reader must not keep the loop for itself.
+                    # Before anything is taken, so that nothing is lost if this is cancelled.
+                    await sleep(0)
+                self._eager = True
+                while True:
+                    token, items = take(self._native, queue.native)
+                    if items is not None:
+                        break
+                    self._eager = False
+                    try:
+                        await queue.wait(loop, token)
+                    except BaseException:
+                        queue.forget(token)
+                        raise
+            finally:
+                if self._reading is loop:
+                    self._reading = None
+            if not items:
                 raise StopAsyncIteration
-            self._bytes = iter(chunks)
-
-    async def _read(
-        self, take: Callable[[_native.ReadyQueue], tuple[int, list[Item] | None]]
-    ) -> list[Item]:
-        reader = self._reading
-        # One that waits on a loop that was closed never goes on, and has taken nothing.
-        if reader is not None and not reader.is_closed():
-            raise RuntimeError("the stream is being read by another task")
-        loop, queue = running()
-        self._reading = loop
-        try:
-            if self._eager:
-                # A sender that is faster than its reader must not keep the loop for itself. Before
-                # anything is taken, so that nothing is lost if this is cancelled.
-                await sleep(0)
-            self._eager = True
-            while True:
-                token, items = take(queue.native)
-                if items is not None:
-                    return items
-                self._eager = False
-                try:
-                    await queue.wait(loop, token)
-                except BaseException:
-                    queue.forget(token)
-                    raise
-        finally:
-            if self._reading is loop:
-                self._reading = None
+            self._taken[kind] = iter(items)
 
     def close(self) -> None:
         """Closes the connection at once. Reading it afterwards raises `ClosedError`.
@@ -159,8 +155,8 @@ class _Chunks:
     def __aiter__(self) -> _Chunks:
         return self
 
-    async def __anext__(self) -> bytes:
-        return await self._stream._next_chunk()
+    def __anext__(self) -> Coroutine[Any, Any, bytes]:
+        return self._stream._next(CHUNKS, _native.Stream.take_bytes)
 
 
 class StreamRequest:

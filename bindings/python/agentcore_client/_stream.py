@@ -13,10 +13,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
+    from typing import Any
 
     from ._native import AgentEvent, Stream
     from .types import StreamEnd
 
+
+# What can be taken of a stream: indices into what has been.
+EVENTS, CHUNKS = 0, 1
 
 # The ends at which it was this side that hung up on an agent which may go on.
 HUNG_UP = ("closed", "idle_timeout", "total_timeout", "too_large")
@@ -38,15 +42,14 @@ if hasattr(os, "register_at_fork"):
 class StreamHead(Head):
     """What is known of a stream besides its events; the same for both kinds of stream."""
 
-    __slots__ = ("__weakref__", "_bytes", "_forgotten", "_native", "_ready")
+    __slots__ = ("__weakref__", "_forgotten", "_native", "_taken")
 
     _native: Stream
 
     def __init__(self, native: Stream) -> None:
         self._native = native
         # What has been taken from the socket and not been handed over yet.
-        self._ready: Iterator[AgentEvent] = iter(())
-        self._bytes: Iterator[bytes] = iter(())
+        self._taken: list[Iterator[Any]] = [iter(()), iter(())]
         # Events that were taken and never handed over.
         self._forgotten = 0
         _live.add(self)
@@ -64,13 +67,13 @@ class StreamHead(Head):
     @property
     def events_seen(self) -> int:
         """Events handed over so far."""
-        return self._native.events_seen - length_hint(self._ready) - self._forgotten
+        return self._native.events_seen - length_hint(self._taken[EVENTS]) - self._forgotten
 
     def _forget(self) -> None:
         """What was taken before is not handed over any more, nor by a loop that is under way."""
-        for _ in self._ready:
+        for _ in self._taken[EVENTS]:
             self._forgotten += 1
-        for _ in self._bytes:
+        for _ in self._taken[CHUNKS]:
             pass
 
     def __repr__(self) -> str:
@@ -102,14 +105,15 @@ class AgentStream(StreamHead):
 
     def __next__(self) -> AgentEvent:
         while True:
-            for event in self._ready:
+            event: AgentEvent
+            for event in self._taken[EVENTS]:
                 return event
             # A loop, since another thread may close the stream, and thereby empty what is ready, at
             # any time: that must not look like the end.
             events = self._native.next_events()
             if events is None:
                 raise StopIteration
-            self._ready = iter(events)
+            self._taken[EVENTS] = iter(events)
 
     def text_deltas(self) -> Iterator[str]:
         """What the agent says, as it says it, without the events that carry no text."""
@@ -125,12 +129,13 @@ class AgentStream(StreamHead):
 
     def _next_chunk(self) -> bytes:
         while True:
-            for chunk in self._bytes:
+            chunk: bytes
+            for chunk in self._taken[CHUNKS]:
                 return chunk
             chunks = self._native.next_bytes()
             if chunks is None:
                 raise StopIteration
-            self._bytes = iter(chunks)
+            self._taken[CHUNKS] = iter(chunks)
 
     def close(self) -> None:
         """Closes the connection at once. Reading it afterwards raises `ClosedError`."""

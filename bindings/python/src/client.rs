@@ -199,7 +199,7 @@ impl Client {
     ) -> PyResult<PendingCall> {
         let engine = Engine::current();
         let (invoke, live, size) = self.invocation(py, engine, payload, session, options)?;
-        PendingCall::start(py, engine, queue, Outcome::whole(invoke), live, size)
+        PendingCall::start_in_a_burst(py, engine, queue, Outcome::whole(invoke), live, size)
     }
 
     fn start_stream(

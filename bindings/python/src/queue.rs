@@ -2,7 +2,7 @@
 //! what can be polled again. No foreign thread ever enters the interpreter.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use agentcore_ffi::{ReadyQueue as Queue, TokenWaker};
 use pyo3::prelude::*;
@@ -11,6 +11,8 @@ use pyo3::prelude::*;
 #[pyclass(frozen, module = "agentcore_client._native")]
 pub(crate) struct ReadyQueue {
     queue: Arc<Queue>,
+    /// A call has begun since tokens were taken.
+    begun: AtomicBool,
     #[cfg(windows)]
     watched: pair::Watched,
 }
@@ -20,11 +22,11 @@ impl ReadyQueue {
     #[new]
     fn new() -> PyResult<Self> {
         #[cfg(unix)]
-        return Ok(Self { queue: Queue::with_poller()? });
+        return Ok(Self { queue: Queue::with_poller()?, begun: AtomicBool::new(false) });
         #[cfg(windows)]
         {
             let (watched, bell) = pair::pair()?;
-            Ok(Self { queue: Queue::new(Box::new(bell)), watched })
+            Ok(Self { queue: Queue::new(Box::new(bell)), begun: AtomicBool::new(false), watched })
         }
     }
 
@@ -46,7 +48,14 @@ impl ReadyQueue {
     pub(crate) fn take(&self) -> Vec<u64> {
         #[cfg(windows)]
         self.watched.silence();
+        self.begun.store(false, Ordering::Relaxed);
         self.queue.drain()
+    }
+
+    /// Whether no other call has begun since tokens were taken, which a loop's every turn does that
+    /// has something to hand over.
+    pub(crate) fn is_first_since_taken(&self) -> bool {
+        !self.begun.swap(true, Ordering::Relaxed)
     }
 
     /// A waker of a new token.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import anyio
 import pytest
 import uvloop
-from agentcore_client import AgentCoreClient, AsyncAgentCoreClient, ClosedError
+from agentcore_client import AgentCoreClient, AsyncAgentCoreClient, ClosedError, ConnectError
 from support import HANG, POSIX, Script, disconnects, of_kind, wait_until
 
 if TYPE_CHECKING:
@@ -172,6 +172,40 @@ def test_a_cancelled_invoke_hangs_up(
 
     run(main())
     assert local_data_plane.count_posts() == 1
+
+
+def test_of_calls_begun_together_one_that_is_cancelled_at_once_is_never_sent(
+    local_data_plane: LocalDataPlane, client: AsyncAgentCoreClient, run: Run
+) -> None:
+    """All but the first get their turn when the queue next hands over."""
+
+    async def main() -> None:
+        calls = [asyncio.ensure_future(client.invoke({"prompt": str(n)})) for n in range(4)]
+        await asyncio.sleep(0)
+        calls[2].cancel()
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        failed = [type(answer) for answer in answers if isinstance(answer, BaseException)]
+        assert failed == [asyncio.CancelledError]
+        assert calls[2].cancelled()
+
+    run(main())
+    assert local_data_plane.count_posts() == 3
+
+
+def test_of_calls_begun_together_each_fails_by_itself(
+    local_data_plane: LocalDataPlane, run: Run
+) -> None:
+    options = local_data_plane.client_options()
+    options["endpoint_url"] = "http://127.0.0.1:9"
+
+    async def main() -> list[object]:
+        async with AsyncAgentCoreClient(**options) as client:
+            calls = [client.invoke({"prompt": str(n)}) for n in range(4)]
+            return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    failures = run(main())
+    assert [type(failure) for failure in failures] == [ConnectError] * 4
+    assert len({id(failure) for failure in failures}) == 4
 
 
 @pytest.mark.usefixtures("no_gc")
