@@ -33,14 +33,21 @@ TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # maturin finds zig through the python3 of PATH.
 MATURIN := env -u CONDA_PREFIX VIRTUAL_ENV=$(abspath $(BINDING)/.venv) PATH="$(dir $(BINDING_PYTHON)):$$PATH" maturin
 # On Linux, zig links what is released against the glibc of manylinux2014, however new this machine
-# is. With the linker named here, the wheels and the npm packages share one build of agentcore-local.
+# is. All packages share one linker, one set of flags and thereby one build of agentcore-local.
 ifeq ($(shell uname -s),Linux)
 RELEASE_TARGET := $(shell uname -m)-unknown-linux-gnu
-RELEASE_ENV := env CC_$(subst -,_,$(RELEASE_TARGET))=$(abspath bindings/zigcc.sh) \
+RELEASE_LINKER := CC_$(subst -,_,$(RELEASE_TARGET))=$(abspath bindings/zigcc.sh) \
   CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_LINKER=$(abspath bindings/zigcc.sh)
-WHEEL_FLAGS := --zig --compatibility manylinux2014
+WHEEL_FLAGS := --target $(RELEASE_TARGET) --compatibility manylinux2014
 endif
-RELEASE_BUILD := $(RELEASE_ENV) $(CARGO) build --locked --release $(if $(RELEASE_TARGET),--target $(RELEASE_TARGET))
+# Code is laid out by what ran when this compiler's profile was recorded, if there is one. Its sum is
+# what makes cargo build afresh when that has changed.
+PROFILE = bindings/profile/$(RELEASE_TARGET)-$(word 2,$(shell $(CARGO) --version)).profdata
+PROFILE_FLAGS = $(if $(wildcard $(PROFILE)),-Cprofile-use=$(abspath $(PROFILE)) \
+  --cfg=profile_$(firstword $(shell cksum $(PROFILE))))
+RELEASE_FLAGS = $(strip $(RUSTFLAGS) $(PROFILE_FLAGS))
+RELEASE_ENV = env $(RELEASE_LINKER) $(if $(RELEASE_FLAGS),RUSTFLAGS="$(RELEASE_FLAGS)")
+RELEASE_BUILD = $(RELEASE_ENV) $(CARGO) build --locked --release $(if $(RELEASE_TARGET),--target $(RELEASE_TARGET))
 RELEASE_DIR := $(TARGET_DIR)/$(if $(RELEASE_TARGET),$(RELEASE_TARGET)/)release
 
 # The Node package: what builds, checks and tests it is in its node_modules.
@@ -186,12 +193,9 @@ bench-relay: bench-wheel ## the relay beside the same one on boto3; Linux; ARGS=
 
 # The client as users have it: a wheel, installed. A new one replaces the old.
 .PHONY: bench-wheel
-bench-wheel: $(BENCH_PYTHON_READY)
-	rm -rf $(BENCH_PYTHON)/wheel
-	$(BENCH_PYTHON)/bin/maturin build --quiet --locked --release --manifest-path bindings/python/Cargo.toml \
-	  --interpreter $(BENCH_PYTHON)/bin/python --out $(BENCH_PYTHON)/wheel
+bench-wheel: $(BENCH_PYTHON_READY) wheel
 	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps \
-	  --force-reinstall $(BENCH_PYTHON)/wheel/*.whl
+	  --force-reinstall dist/agentcore_client-*.whl
 
 $(BENCH_PYTHON_READY): benches/python/requirements.txt
 	$(PYTHON) -m venv --clear $(BENCH_PYTHON)
@@ -246,6 +250,24 @@ wheel: $(BINDING_READY) ## dist/*.whl of both Python distributions, as they are 
 .PHONY: wheel-test
 wheel-test: wheel ## what is in these wheels, and that they work where nothing else is installed
 	$(BINDING_PYTHON) $(BINDING)/tests/wheel/check.py dist examples/python/quickstart.py
+
+# What this is for stands in bindings/profile/README.md. The linker has no part in it.
+PROFILING := $(TARGET_DIR)/profile
+LLVM_PROFDATA = $(shell rustc --print sysroot)/lib/rustlib/$(RELEASE_TARGET)/bin/llvm-profdata
+.PHONY: profile
+profile: $(BINDING_READY) $(BENCH_PYTHON_READY) ## record anew what code is laid out by; Linux; ten minutes
+	@[[ -x $(LLVM_PROFDATA) ]] || { echo "rustup component add llvm-tools" >&2; exit 1; }
+	rm -rf $(PROFILING)/wheel $(PROFILING)/raw
+	RUSTFLAGS=-Cprofile-generate=$(PROFILING)/raw CARGO_TARGET_DIR=$(PROFILING) $(MATURIN) build --release --locked \
+	  --target $(RELEASE_TARGET) --compatibility linux -i $(BINDING_PYTHON) -m $(BINDING)/Cargo.toml -o $(PROFILING)/wheel
+	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps \
+	  --force-reinstall $(PROFILING)/wheel/*.whl
+	$(CARGO) build --locked --release -p agentcore-benches --bins
+	$(BENCH_PYTHON)/bin/python benches/run.py python --ours --rounds 1 --only calls calls-64 paced
+	$(BENCH_PYTHON)/bin/python benches/run.py python --ours --rounds 1 --only cold events streams --quick
+	$(BENCH_PYTHON)/bin/pip uninstall --quiet --disable-pip-version-check --yes agentcore-client
+	$(LLVM_PROFDATA) merge --sparse --output $(PROFILE) $(PROFILING)/raw
+	ls -l $(PROFILE)
 
 .PHONY: addon
 addon: $(NODE_READY) ## the Node package: native module and TypeScript, and the local data plane that it is tested with

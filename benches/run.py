@@ -1,6 +1,7 @@
 """A language's package beside its limit and its peers, in the same run. See METHOD.md.
 
-    run.py python|node [--quick] [--rounds N] [--only NAME ...] [--without-ours] [--json FILE]
+    run.py python|node [--quick] [--rounds N] [--only NAME ...] [--ours|--without-ours]
+           [--json FILE]
 
 Prints a table in Markdown on standard output, its progress on standard error. What is measured
 stands in the language's `scenarios.py`, how in its `contestants`. Exit status 1: one
@@ -296,7 +297,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a look whether it runs, no figures")
     parser.add_argument("--rounds", type=int, help="instead of each scenario's own number")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these scenarios")
-    parser.add_argument("--without-ours", action="store_true", help="limit and peers only")
+    whom = parser.add_mutually_exclusive_group()
+    whom.add_argument("--without-ours", action="store_true", help="limit and peers only")
+    whom.add_argument("--ours", action="store_true", help="neither limit nor peers: no ratios")
     parser.add_argument("--uvloop", action="store_true", help="for the asyncio contestants")
     parser.add_argument("--no-pin", action="store_true", help="let everyone run on any CPU")
     parser.add_argument("--json", type=Path, help="every round's figures into this file")
@@ -323,7 +326,7 @@ def main() -> None:
             contestants = [
                 name
                 for name in scenario.contestants
-                if not (chosen.without_ours and name in language.ours)
+                if not (chosen.without_ours if name in language.ours else chosen.ours)
             ]
             rounds = chosen.rounds or (QUICK_ROUNDS if chosen.quick else scenario.rounds)
             results[scenario.name] = run_scenario(
