@@ -41,7 +41,7 @@ class LoopQueue:
         self.waiting.pop(token, None)
 
     def _wake(self) -> None:
-        _native.hand_over(self.native, self.waiting)
+        _native.hand_over(self.native, self.waiting, True)
 
     async def _read(self, loop: AbstractEventLoop) -> None:
         import socket
@@ -50,7 +50,8 @@ class LoopQueue:
         try:
             while True:
                 await loop.sock_recv(bell, 64)
-                self._wake()
+                # Other tasks must wait until this one has its own turn behind it.
+                _native.hand_over(self.native, self.waiting, False)
         finally:
             # The descriptor belongs to the native queue.
             bell.detach()

@@ -197,7 +197,7 @@ impl Client {
         session: Option<&Bound<'_, PyAny>>,
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
-        let engine = Engine::current();
+        let engine = queue.engine();
         let (invoke, live, size) = self.invocation(py, engine, payload, session, options)?;
         PendingCall::start_in_a_burst(py, engine, queue, Outcome::whole(invoke), live, size)
     }
@@ -210,7 +210,7 @@ impl Client {
         session: Option<&Bound<'_, PyAny>>,
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
-        let engine = Engine::current();
+        let engine = queue.engine();
         let (invoke, live, size) = self.invocation(py, engine, payload, session, options)?;
         PendingCall::start(py, engine, queue, Outcome::streamed(invoke), live, size)
     }
@@ -222,7 +222,7 @@ impl Client {
         session: &Bound<'_, PyAny>,
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
-        let engine = Engine::current();
+        let engine = queue.engine();
         let (stop, live) = self.stop(py, engine, session, options)?;
         PendingCall::start(py, engine, queue, Outcome::stopped(stop), live, 0)
     }

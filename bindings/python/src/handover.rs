@@ -1,57 +1,114 @@
-//! What an event loop does when its queue says that something is ready: those who
-//! wait for it are told, and get a whole answer along with that.
+//! What an event loop does when its queue says that something is ready: all calls
+//! get their turns, one after the other, and then those who wait are told.
 
 use agentcore_ffi::Engine;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::call::{PendingCall, Settled};
 use crate::queue::ReadyQueue;
 
+/// Whom to tell, and what: a result, or an exception.
+struct Told<'py> {
+    future: Bound<'py, PyAny>,
+    what: PyResult<Bound<'py, PyAny>>,
+}
+
 /// Silences a queue's descriptor and tells those who wait for what has become ready. By its token
 /// `waiting` has a future, or a call and its future. A future gets its call's whole answer, or
 /// `None`: whoever waits for it must poll.
+///
+/// Tasks go on within this, where no other task does (`at_once`): a turn of the loop less for each.
 #[pyfunction]
-pub(crate) fn hand_over(queue: &ReadyQueue, waiting: &Bound<'_, PyDict>) -> PyResult<()> {
-    let engine = Engine::current();
-    let mut told = Ok(());
+pub(crate) fn hand_over(
+    queue: &ReadyQueue,
+    waiting: &Bound<'_, PyDict>,
+    at_once: bool,
+) -> PyResult<()> {
+    let py = waiting.py();
+    let engine = queue.engine();
+    let mut failed = Ok(());
+    let mut ready = Vec::new();
     for token in queue.take() {
         // One that fails must not keep the others waiting.
-        told = told.and(tell(waiting, token, engine));
+        match settle(waiting, token, engine) {
+            Ok(told) => ready.extend(told),
+            Err(error) => failed = failed.and(Err(error)),
+        }
     }
-    told
+    for Told { future, what } in ready {
+        // What has interrupted the calls' turns (Ctrl-C) is raised once all are told: asyncio's own
+        // code would be where its handler runs otherwise, in the middle of waking a task.
+        failed = failed.and_then(|()| py.check_signals());
+        let told = match what {
+            Ok(result) if at_once && failed.is_ok() => resume(&future, result),
+            Ok(result) => set(&future, intern!(py, "set_result"), result),
+            Err(error) => set(
+                &future,
+                intern!(py, "set_exception"),
+                error.into_value(py).into_bound(py).into_any(),
+            ),
+        };
+        failed = failed.and(told);
+    }
+    failed
 }
 
-fn tell(waiting: &Bound<'_, PyDict>, token: u64, engine: &'static Engine) -> PyResult<()> {
+/// Gives what waits behind a token its turn, if it is a call.
+fn settle<'py>(
+    waiting: &Bound<'py, PyDict>,
+    token: u64,
+    engine: &'static Engine,
+) -> PyResult<Option<Told<'py>>> {
     let py = waiting.py();
     // Nobody may be waiting for it any more.
-    let Some(waiter) = waiting.get_item(token)? else { return Ok(()) };
-    let none = || py.None().into_bound(py);
-    let (set, future, result) = match waiter.cast::<PyTuple>() {
+    let Some(waiter) = waiting.get_item(token)? else { return Ok(None) };
+    let nothing = || Ok(py.None().into_bound(py));
+    let told = match waiter.cast::<PyTuple>() {
         Ok(pair) => {
             let (call, future) = (pair.get_item(0)?, pair.get_item(1)?);
-            match call.cast::<PendingCall>()?.get().settle(py, engine) {
-                Ok(Settled::Waits) => return Ok(()),
-                Ok(Settled::Answer(answer)) => (intern!(py, "set_result"), future, answer),
-                Ok(Settled::Wake) => (intern!(py, "set_result"), future, none()),
-                Err(error) => (
-                    intern!(py, "set_exception"),
-                    future,
-                    error.into_value(py).into_bound(py).into_any(),
-                ),
-            }
+            let what = match call.cast::<PendingCall>()?.get().settle(py, engine) {
+                Ok(Settled::Waits) => return Ok(None),
+                Ok(Settled::Answer(answer)) => Ok(answer),
+                Ok(Settled::Wake) => nothing(),
+                Err(error) => Err(error),
+            };
+            Told { future, what }
         }
-        Err(_) => (intern!(py, "set_result"), waiter, none()),
+        Err(_) => Told { future: waiter, what: nothing() },
     };
     waiting.del_item(token)?;
-    // What has interrupted the calls' turns (Ctrl-C) is raised once this one is told: asyncio's own code
-    // would be where its handler runs otherwise, in the middle of waking the task.
-    let interrupted = py.check_signals();
-    match future.call_method1(set, (result,)) {
+    Ok(Some(told))
+}
+
+/// Sets a future's result and runs here and now what the loop would run in its next turn.
+fn resume<'py>(future: &Bound<'py, PyAny>, result: Bound<'py, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    // Not public: where it is not what it is known to be, the loop comes to it.
+    let callbacks = future.getattr(intern!(py, "_callbacks"));
+    let only = callbacks.ok().and_then(|all| {
+        let all = all.cast_into::<PyList>().ok().filter(|all| all.len() == 1)?;
+        let pair = all.get_item(0).ok()?.cast_into::<PyTuple>().ok()?;
+        Some((pair.get_item(0).ok()?, pair.get_item(1).ok()?))
+    });
+    let Some((callback, context)) = only else {
+        return set(future, intern!(py, "set_result"), result);
+    };
+    future.call_method1(intern!(py, "remove_done_callback"), (&callback,))?;
+    set(future, intern!(py, "set_result"), result)?;
+    context.call_method1(intern!(py, "run"), (callback, future)).map(drop)
+}
+
+fn set<'py>(
+    future: &Bound<'py, PyAny>,
+    how: &Bound<'py, pyo3::types::PyString>,
+    what: Bound<'py, PyAny>,
+) -> PyResult<()> {
+    match future.call_method1(how, (what,)) {
         // Its task was cancelled meanwhile.
-        Err(error) if is_settled_already(&error, py)? => interrupted,
-        told => interrupted.and(told.map(drop)),
+        Err(error) if is_settled_already(&error, future.py())? => Ok(()),
+        told => told.map(drop),
     }
 }
 

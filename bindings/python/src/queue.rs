@@ -4,13 +4,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use agentcore_ffi::{ReadyQueue as Queue, TokenWaker};
+use agentcore_ffi::{Engine, ReadyQueue as Queue, TokenWaker};
 use pyo3::prelude::*;
 
 /// Tokens of what an event loop can poll again.
 #[pyclass(frozen, module = "agentcore_client._native")]
 pub(crate) struct ReadyQueue {
     queue: Arc<Queue>,
+    /// Of the process whose event loop this wakes: no other has a use for it, and to ask for the
+    /// process is a system call.
+    engine: &'static Engine,
     /// A call has begun since tokens were taken.
     begun: AtomicBool,
     #[cfg(windows)]
@@ -22,11 +25,11 @@ impl ReadyQueue {
     #[new]
     fn new() -> PyResult<Self> {
         #[cfg(unix)]
-        return Ok(Self { queue: Queue::with_poller()?, begun: AtomicBool::new(false) });
+        return Ok(Self::of(Queue::with_poller()?));
         #[cfg(windows)]
         {
             let (watched, bell) = pair::pair()?;
-            Ok(Self { queue: Queue::new(Box::new(bell)), begun: AtomicBool::new(false), watched })
+            Ok(Self::of(Queue::new(Box::new(bell)), watched))
         }
     }
 
@@ -44,6 +47,21 @@ impl ReadyQueue {
 }
 
 impl ReadyQueue {
+    fn of(queue: Arc<Queue>, #[cfg(windows)] watched: pair::Watched) -> Self {
+        Self {
+            queue,
+            engine: Engine::current(),
+            begun: AtomicBool::new(false),
+            #[cfg(windows)]
+            watched,
+        }
+    }
+
+    /// What drives the calls that wait here.
+    pub(crate) fn engine(&self) -> &'static Engine {
+        self.engine
+    }
+
     /// Silences the descriptor and gives all tokens that have become ready.
     pub(crate) fn take(&self) -> Vec<u64> {
         #[cfg(windows)]
