@@ -65,7 +65,7 @@ def werkzeug(app) -> Iterator[int]:
 
 @contextlib.contextmanager
 def waitress(app) -> Iterator[int]:
-    from waitress import create_server
+    from waitress import create_server, wasyncore
 
     server = create_server(app, host="127.0.0.1", port=0, threads=16, channel_request_lookahead=5)
 
@@ -81,6 +81,9 @@ def waitress(app) -> Iterator[int]:
     finally:
         server.close()
         server.task_dispatcher.shutdown(timeout=5)
+        thread.join(HANG)
+        # It leaves what browsers have not closed to the garbage collector.
+        wasyncore.close_all(server._map, ignore_all=True)
 
 
 @contextlib.contextmanager
