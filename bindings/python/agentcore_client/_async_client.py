@@ -81,7 +81,7 @@ class AsyncAgentCoreClient(BaseClient):
         given = self._prepared(options)
         loop, queue = running()
         call = self._native.start_stream(queue.native, encode_payload(payload), session_id, given)
-        return AsyncAgentStream(await self._finish(call, loop, queue), stop)
+        return AsyncAgentStream(await self._begun(call, loop, queue), stop)
 
     async def stop_session(self, session_id: str, **options: Unpack[StopOptions]) -> None:
         """Ends a session. See `AgentCoreClient.stop_session`."""
@@ -89,11 +89,29 @@ class AsyncAgentCoreClient(BaseClient):
             self._provider.refuse_recursion()
         loop, queue = running()
         call = self._native.start_stop_session(queue.native, session_id, dict(options))
-        await self._finish(call, loop, queue)
+        await self._begun(call, loop, queue)
 
     async def aclose(self) -> None:
         """Closes idle connections and open streams, at once; also those of siblings."""
         self.close()
+
+    async def _begun(
+        self,
+        call: _native.PendingCall[Outcome],
+        loop: AbstractEventLoop,
+        queue: LoopQueue,
+    ) -> Outcome:
+        """Waits for a call that was started just now."""
+        token = call.token
+        future: Future[None] = Future(loop=loop)
+        queue.waiting[token] = call, future
+        try:
+            await future
+        except BaseException:
+            queue.forget(token)
+            call.abort()
+            raise
+        return await self._finish(call, loop, queue)
 
     async def _finish(
         self,

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 class LoopQueue:
     """What one event loop waits for."""
 
-    __slots__ = ("__weakref__", "_watch", "native", "waiting")
+    __slots__ = ("__weakref__", "_at_once", "_watch", "native", "waiting")
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.native = _native.ReadyQueue()
         self.waiting: dict[int, Future[None] | tuple[_native.PendingCall[Any], Future[Any]]] = {}
         self._watch: Task[None] | None = None
+        # In debug mode a loop names those who keep it, by its own handles.
+        self._at_once = not loop.get_debug()
         try:
             loop.add_reader(self.native.fileno(), self._wake)
         except NotImplementedError:
@@ -41,7 +43,7 @@ class LoopQueue:
         self.waiting.pop(token, None)
 
     def _wake(self) -> None:
-        _native.hand_over(self.native, self.waiting, True)
+        _native.hand_over(self.native, self.waiting, self._at_once)
 
     async def _read(self, loop: AbstractEventLoop) -> None:
         import socket

@@ -12,6 +12,7 @@ use agentcore_ffi::{
 };
 use pyo3::IntoPyObjectExt as _;
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::borrowed::Borrowed;
@@ -37,6 +38,8 @@ struct State {
     live: Borrowed,
     /// What a turn gave, for the next poll.
     kept: Option<Turn<Outcome>>,
+    /// It has had a turn.
+    begun: bool,
 }
 
 /// What the queue can do for a call that is worth polling again.
@@ -55,30 +58,11 @@ pub(crate) enum Settled<'py> {
 const HEAVY: usize = 256 << 10;
 
 impl PendingCall {
-    /// Begins a call, at once or, if the event loop is beginning several, along with them: it then
-    /// gets its first turn when the queue next hands over. Requests that go out one after the other,
-    /// with no Python in between, find their code in the CPU's cache and the server awake. Whoever
-    /// begins it must wait before polling it.
-    pub(crate) fn start_in_a_burst(
-        py: Python<'_>,
-        engine: &'static Engine,
-        queue: &ReadyQueue,
-        future: impl Future<Output = CoreResult<Outcome>> + Send + 'static,
-        live: Borrowed,
-        payload_bytes: usize,
-    ) -> PyResult<Self> {
-        if payload_bytes >= HEAVY || queue.is_first_since_taken() {
-            return Self::start(py, engine, queue, future, live, payload_bytes);
-        }
-        let background = engine.background().map_err(|failure| raise(py, &failure))?;
-        let (token, waker) = queue.waker();
-        waker.wake_by_ref();
-        let state = State { call: Call::new(future), live, kept: None };
-        Ok(Self { token, waker, background, state: Mutex::new(Some(Owned::new(engine, state))) })
-    }
-
-    /// Begins a call: it has had its first turn when this returns, which spares Python a poll that
-    /// would find nothing. What that turn gave wakes the token at once; a failure is raised.
+    /// Begins a call. The first that an event loop begins in a turn has had its own first turn when this
+    /// returns, and a failure of that is raised. The others get theirs together, when the queue next
+    /// hands over: requests that go out one after the other, with no Python in between, find their code
+    /// in the CPU's cache and the server awake. What a turn gave wakes the token, so whoever begins a
+    /// call waits before polling it.
     pub(crate) fn start(
         py: Python<'_>,
         engine: &'static Engine,
@@ -89,41 +73,53 @@ impl PendingCall {
     ) -> PyResult<Self> {
         let background = engine.background().map_err(|failure| raise(py, &failure))?;
         let (token, waker) = queue.waker();
-        let mut call = Call::new(future);
-        let mut poll = || background.turn(&waker, |cx| call.poll(cx));
-        let turn = if payload_bytes >= HEAVY { py.detach(&mut poll) } else { poll() };
-        flush_logs(py, call.scope());
-        let kept = match turn {
-            Poll::Pending => None,
-            Poll::Ready(Turn::Done(Err(failure))) => {
-                live.hang_up_if_closed();
-                return Err(raise(py, &failure));
+        let mut state = State { call: Call::new(future), live, kept: None, begun: false };
+        let heavy = payload_bytes >= HEAVY;
+        if queue.is_first_since_taken() || heavy {
+            state.begun = true;
+            let mut poll = || background.turn(&waker, |cx| state.call.poll(cx));
+            let turn = if heavy { py.detach(&mut poll) } else { poll() };
+            flush_logs(py, state.call.scope());
+            match turn {
+                Poll::Pending => {}
+                Poll::Ready(Turn::Done(Err(failure))) => {
+                    state.live.hang_up_if_closed();
+                    return Err(raise(py, &failure));
+                }
+                Poll::Ready(turn) => {
+                    waker.wake_by_ref();
+                    state.kept = Some(turn);
+                }
             }
-            Poll::Ready(turn) => {
-                waker.wake_by_ref();
-                Some(turn)
-            }
-        };
-        let state = Mutex::new(Some(Owned::new(engine, State { call, live, kept })));
-        Ok(Self { token, waker, background, state })
+        } else {
+            waker.wake_by_ref();
+        }
+        Ok(Self { token, waker, background, state: Mutex::new(Some(Owned::new(engine, state))) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Owned<State>>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives it the turn that it has waited for.
+    /// Gives it the turn that it has waited for, unless nobody waits for a call that has not begun.
     pub(crate) fn settle<'py>(
         &self,
-        py: Python<'py>,
         engine: &'static Engine,
+        future: &Bound<'py, PyAny>,
     ) -> PyResult<Settled<'py>> {
+        let py = future.py();
         let mut slot = self.lock();
         let Some(state) = slot.as_mut().and_then(|state| state.get_mut_in(engine)) else {
             return Ok(Settled::Wake);
         };
         if state.kept.is_some() {
             return Ok(Settled::Wake);
+        }
+        if !state.begun {
+            if future.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
+                return Ok(Settled::Waits);
+            }
+            state.begun = true;
         }
         match self.background.turn(&self.waker, |cx| state.call.poll(cx)) {
             Poll::Pending if state.call.scope().has_lines() => Ok(Settled::Wake),

@@ -197,9 +197,9 @@ impl Client {
         session: Option<&Bound<'_, PyAny>>,
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
-        let engine = queue.engine();
+        let engine = Engine::current();
         let (invoke, live, size) = self.invocation(py, engine, payload, session, options)?;
-        PendingCall::start_in_a_burst(py, engine, queue, Outcome::whole(invoke), live, size)
+        PendingCall::start(py, engine, queue, Outcome::whole(invoke), live, size)
     }
 
     fn start_stream(
@@ -210,7 +210,7 @@ impl Client {
         session: Option<&Bound<'_, PyAny>>,
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
-        let engine = queue.engine();
+        let engine = Engine::current();
         let (invoke, live, size) = self.invocation(py, engine, payload, session, options)?;
         PendingCall::start(py, engine, queue, Outcome::streamed(invoke), live, size)
     }
@@ -222,7 +222,7 @@ impl Client {
         session: &Bound<'_, PyAny>,
         options: &Options<'_>,
     ) -> PyResult<PendingCall> {
-        let engine = queue.engine();
+        let engine = Engine::current();
         let (stop, live) = self.stop(py, engine, session, options)?;
         PendingCall::start(py, engine, queue, Outcome::stopped(stop), live, 0)
     }

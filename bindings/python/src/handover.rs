@@ -19,7 +19,8 @@ struct Told<'py> {
 /// `waiting` has a future, or a call and its future. A future gets its call's whole answer, or
 /// `None`: whoever waits for it must poll.
 ///
-/// Tasks go on within this, where no other task does (`at_once`): a turn of the loop less for each.
+/// A task that is told alone goes on within this, where no other task does (`at_once`): a turn of the
+/// loop less for each event of a stream.
 #[pyfunction]
 pub(crate) fn hand_over(
     queue: &ReadyQueue,
@@ -27,16 +28,25 @@ pub(crate) fn hand_over(
     at_once: bool,
 ) -> PyResult<()> {
     let py = waiting.py();
-    let engine = queue.engine();
+    let engine = Engine::current();
     let mut failed = Ok(());
     let mut ready = Vec::new();
-    for token in queue.take() {
-        // One that fails must not keep the others waiting.
-        match settle(waiting, token, engine) {
-            Ok(told) => ready.extend(told),
-            Err(error) => failed = failed.and(Err(error)),
+    if queue.belongs_to(engine) {
+        for token in queue.take() {
+            // One that fails must not keep the others waiting.
+            match settle(waiting, token, engine) {
+                Ok(told) => ready.extend(told),
+                Err(error) => failed = failed.and(Err(error)),
+            }
+        }
+    } else {
+        // A forked child that goes on with its parent's loop: each poll says whose it is.
+        for (token, _) in waiting.copy()? {
+            ready.extend(settle(waiting, token.extract()?, engine)?);
         }
     }
+    // Of several, all must be on their way before the first goes on: it may turn the loop itself.
+    let at_once = at_once && ready.len() == 1;
     for Told { future, what } in ready {
         // What has interrupted the calls' turns (Ctrl-C) is raised once all are told: asyncio's own
         // code would be where its handler runs otherwise, in the middle of waking a task.
@@ -44,11 +54,10 @@ pub(crate) fn hand_over(
         let told = match what {
             Ok(result) if at_once && failed.is_ok() => resume(&future, result),
             Ok(result) => set(&future, intern!(py, "set_result"), result),
-            Err(error) => set(
-                &future,
-                intern!(py, "set_exception"),
-                error.into_value(py).into_bound(py).into_any(),
-            ),
+            Err(error) => {
+                let error = error.into_value(py).into_bound(py).into_any();
+                set(&future, intern!(py, "set_exception"), error)
+            }
         };
         failed = failed.and(told);
     }
@@ -68,7 +77,7 @@ fn settle<'py>(
     let told = match waiter.cast::<PyTuple>() {
         Ok(pair) => {
             let (call, future) = (pair.get_item(0)?, pair.get_item(1)?);
-            let what = match call.cast::<PendingCall>()?.get().settle(py, engine) {
+            let what = match call.cast::<PendingCall>()?.get().settle(engine, &future) {
                 Ok(Settled::Waits) => return Ok(None),
                 Ok(Settled::Answer(answer)) => Ok(answer),
                 Ok(Settled::Wake) => nothing(),

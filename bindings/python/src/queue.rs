@@ -11,8 +11,7 @@ use pyo3::prelude::*;
 #[pyclass(frozen, module = "agentcore_client._native")]
 pub(crate) struct ReadyQueue {
     queue: Arc<Queue>,
-    /// Of the process whose event loop this wakes: no other has a use for it, and to ask for the
-    /// process is a system call.
+    /// Of the process whose event loop this wakes.
     engine: &'static Engine,
     /// A call has begun since tokens were taken.
     begun: AtomicBool,
@@ -57,9 +56,10 @@ impl ReadyQueue {
         }
     }
 
-    /// What drives the calls that wait here.
-    pub(crate) fn engine(&self) -> &'static Engine {
-        self.engine
+    /// Whether this process made it. A forked child has its parent's, and what is taken from that is
+    /// taken from the parent.
+    pub(crate) fn belongs_to(&self, engine: &'static Engine) -> bool {
+        std::ptr::eq(self.engine, engine)
     }
 
     /// Silences the descriptor and gives all tokens that have become ready.

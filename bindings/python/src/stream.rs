@@ -66,11 +66,7 @@ impl Stream {
     }
 
     fn inner(&self, py: Python<'_>) -> PyResult<&Inner> {
-        self.inner_in(py, Engine::current())
-    }
-
-    fn inner_in(&self, py: Python<'_>, engine: &Engine) -> PyResult<&Inner> {
-        self.0.get_in(engine).ok_or_else(|| raise(py, &Failure::Closed(Closed::InParent)))
+        self.0.get().ok_or_else(|| raise(py, &Failure::Closed(Closed::InParent)))
     }
 
     /// Known in a forked child, too.
@@ -183,7 +179,7 @@ impl Inner {
         {
             return Ok(seat.clone());
         }
-        let background = queue.engine().background().map_err(|failure| raise(py, &failure))?;
+        let background = Engine::current().background().map_err(|failure| raise(py, &failure))?;
         let (token, waker) = queue.waker();
         Ok(known.insert(Seat { token, waker, background }).clone())
     }
@@ -241,8 +237,7 @@ impl Stream {
         py: Python<'py>,
         queue: &ReadyQueue,
     ) -> PyResult<(u64, Option<Bound<'py, PyList>>)> {
-        let inner = self.inner_in(py, queue.engine())?;
-        inner.take(py, queue, |r, cx| r.poll_events(cx), |item| event(py, item))
+        self.inner(py)?.take(py, queue, |r, cx| r.poll_events(cx), |item| event(py, item))
     }
 
     /// The same for raw bytes.
@@ -251,8 +246,7 @@ impl Stream {
         py: Python<'py>,
         queue: &ReadyQueue,
     ) -> PyResult<(u64, Option<Bound<'py, PyList>>)> {
-        let inner = self.inner_in(py, queue.engine())?;
-        inner.take(py, queue, |r, cx| r.poll_bytes(cx), |item| Ok(bytes(py, item)))
+        self.inner(py)?.take(py, queue, |r, cx| r.poll_bytes(cx), |item| Ok(bytes(py, item)))
     }
 
     /// Closes the connection at once and wakes whoever waits.

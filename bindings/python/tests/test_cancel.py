@@ -180,6 +180,8 @@ def test_of_calls_begun_together_one_that_is_cancelled_at_once_is_never_sent(
     """All but the first get their turn when the queue next hands over."""
 
     async def main() -> None:
+        # With connections at hand, a turn is all that sending takes.
+        await asyncio.gather(*[client.invoke({}) for _ in range(5)])
         calls = [asyncio.ensure_future(client.invoke({"prompt": str(n)})) for n in range(4)]
         await asyncio.sleep(0)
         calls[2].cancel()
@@ -189,7 +191,29 @@ def test_of_calls_begun_together_one_that_is_cancelled_at_once_is_never_sent(
         assert calls[2].cancelled()
 
     run(main())
-    assert local_data_plane.count_posts() == 3
+    assert local_data_plane.count_posts() == 5 + 3
+
+
+def test_calls_begun_together_are_sent_in_their_order(
+    local_data_plane: LocalDataPlane, client: AsyncAgentCoreClient, run: Run
+) -> None:
+    """A stop that overtook the call before it would leave a session running."""
+
+    async def main() -> None:
+        await asyncio.gather(*[client.invoke({}) for _ in range(5)])
+        session = "s" * 40
+        await asyncio.gather(
+            client.invoke({"prompt": "first"}),
+            client.invoke({"prompt": "second"}, session_id=session),
+            client.stop_session(session),
+            # The stop ends the second.
+            return_exceptions=True,
+        )
+
+    run(main())
+    paths = [entry["target"].split("?")[0] for entry in of_kind(local_data_plane, "request")]
+    sent = [path.rpartition("/")[2] for path in paths]
+    assert sent[5:] == ["invocations", "invocations", "stopruntimesession"]
 
 
 def test_of_calls_begun_together_each_fails_by_itself(

@@ -213,6 +213,47 @@ say(loop.run_until_complete(finish()))
     assert not of_kind(local_data_plane, "disconnect")
 
 
+def test_a_child_that_goes_on_with_its_parents_loop_takes_nothing(
+    local_data_plane: LocalDataPlane,
+) -> None:
+    """It has the loop, the queue, the calls and the descriptors, and wakes when its parent does."""
+    out = run(
+        local_data_plane,
+        FRAME
+        + """
+client = make_async()
+async def main():
+    await asyncio.gather(*[client.invoke({"prompt": "warm"}) for _ in range(5)])
+    stream = await client.stream({"mode": "stream", "tokens": 60, "delay_ms": 10})
+    async def read():
+        return [event.text async for event in stream]
+    reading = asyncio.ensure_future(read())
+    await asyncio.sleep(0.1)
+    calls = [asyncio.ensure_future(client.invoke({"prompt": f"parent {n}"})) for n in range(4)]
+    # The first is sent, the others are begun.
+    await asyncio.sleep(0)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        ends = await asyncio.gather(reading, *calls, return_exceptions=True)
+        for end in ends:
+            assert isinstance(end, ClosedError), repr(end)
+        os._exit(0)
+    # The child goes first.
+    time.sleep(0.3)
+    answers = await asyncio.wait_for(asyncio.gather(*calls), 20)
+    assert [answer.text for answer in answers] == [f"You said: parent {n}." for n in range(4)]
+    assert await asyncio.wait_for(reading, 20) == TOKENS
+    reap(pid)
+asyncio.run(main())
+say("done")
+""",
+    )
+    assert out == "done\n"
+    assert len(prompts(local_data_plane, "parent ")) == 4
+    assert not of_kind(local_data_plane, "disconnect", "bad_request")
+
+
 def test_grandchildren(local_data_plane: LocalDataPlane) -> None:
     child = """
 def deeper(depth):

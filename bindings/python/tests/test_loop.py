@@ -1,4 +1,4 @@
-"""How a loop goes on with those whose answers arrive together: within one call of its reader."""
+"""How a loop goes on with those whose answers arrive together, in one call of its reader."""
 
 from __future__ import annotations
 
@@ -68,6 +68,22 @@ def test_each_goes_on_as_its_own_task_in_its_own_context(
     answer_together(loop, local_data_plane, client, tasks, *[who] * 5)
     seen = loop.run_until_complete(asyncio.gather(*tasks))
     assert seen == [(f"task {n}", task) for n, task in enumerate(tasks)]
+
+
+def test_all_are_on_their_way_before_one_goes_on(
+    local_data_plane: LocalDataPlane, client: AsyncAgentCoreClient, loop: asyncio.AbstractEventLoop
+) -> None:
+    """It may turn the loop itself until another is done, as notebooks do."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def others_wait() -> int:
+        waiting: list[asyncio.Future[Any] | None] = [
+            getattr(task, "_fut_waiter", None) for task in tasks
+        ]
+        return sum(future is not None and not future.done() for future in waiting)
+
+    answer_together(loop, local_data_plane, client, tasks, *[others_wait] * 4)
+    assert loop.run_until_complete(asyncio.gather(*tasks)) == [0] * 4
 
 
 def test_one_may_cancel_another_that_was_answered_along_with_it(
