@@ -32,17 +32,18 @@ BINDING_CRATES := crates/agentcore-local/Cargo.toml $(BINDING)/Cargo.toml
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # maturin finds zig through the python3 of PATH.
 MATURIN := env -u CONDA_PREFIX VIRTUAL_ENV=$(abspath $(BINDING)/.venv) PATH="$(dir $(BINDING_PYTHON)):$$PATH" maturin
-# On Linux, zig links what is released against the glibc of manylinux2014, however new this machine
-# is. All packages share one linker, one set of flags and thereby one build of agentcore-local.
-ifeq ($(shell uname -s),Linux)
-RELEASE_TARGET := $(shell uname -m)-unknown-linux-gnu
+# Of glibc's targets only, zig links what is released: against the glibc of manylinux2014, however new
+# this machine's is. All packages share one linker, one set of flags and one build of agentcore-local.
+RUSTC_SAYS := $(shell rustc -vV 2>/dev/null)
+RELEASE_TARGET := $(filter %-linux-gnu,$(RUSTC_SAYS))
+ifneq ($(RELEASE_TARGET),)
 RELEASE_LINKER := CC_$(subst -,_,$(RELEASE_TARGET))=$(abspath bindings/zigcc.sh) \
-  CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_LINKER=$(abspath bindings/zigcc.sh)
+  CARGO_TARGET_$(shell echo $(subst -,_,$(RELEASE_TARGET)) | tr a-z A-Z)_LINKER=$(abspath bindings/zigcc.sh)
 WHEEL_FLAGS := --target $(RELEASE_TARGET) --compatibility manylinux2014
 endif
-# Code is laid out by what ran when this compiler's profile was recorded, if there is one. Its sum is
-# what makes cargo build afresh when that has changed.
-PROFILE = bindings/profile/$(RELEASE_TARGET)-$(word 2,$(shell $(CARGO) --version)).profdata
+# Code is laid out by the profile that this very compiler's code left when it ran, if there is one. Its
+# sum is what makes cargo build afresh when that has changed.
+PROFILE := bindings/profile/$(RELEASE_TARGET)-rust$(word 2,$(RUSTC_SAYS))-llvm$(lastword $(RUSTC_SAYS)).profdata
 PROFILE_FLAGS = $(if $(wildcard $(PROFILE)),-Cprofile-use=$(abspath $(PROFILE)) \
   --cfg=profile_$(firstword $(shell cksum $(PROFILE))))
 RELEASE_FLAGS = $(strip $(RUSTFLAGS) $(PROFILE_FLAGS))
@@ -256,6 +257,7 @@ PROFILING := $(TARGET_DIR)/profile
 LLVM_PROFDATA = $(shell rustc --print sysroot)/lib/rustlib/$(RELEASE_TARGET)/bin/llvm-profdata
 .PHONY: profile
 profile: $(BINDING_READY) $(BENCH_PYTHON_READY) ## record anew what code is laid out by; Linux; ten minutes
+	@[[ "$(RELEASE_TARGET)" ]] || { echo "it is for Linux with glibc" >&2; exit 1; }
 	@[[ -x $(LLVM_PROFDATA) ]] || { echo "rustup component add llvm-tools" >&2; exit 1; }
 	rm -rf $(PROFILING)/wheel $(PROFILING)/raw
 	RUSTFLAGS=-Cprofile-generate=$(PROFILING)/raw CARGO_TARGET_DIR=$(PROFILING) $(MATURIN) build --release --locked \
