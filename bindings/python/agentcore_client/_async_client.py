@@ -50,19 +50,7 @@ class AsyncAgentCoreClient(BaseClient):
         given = self._prepared(options)
         loop, queue = running()
         call = self._native.start_invoke(queue.native, encode_payload(payload), session_id, given)
-        # The queue begins a call, if others begin along with it, and hands over a whole answer.
-        token = call.token
-        future: Future[_native.Response | None] = Future(loop=loop)
-        queue.waiting[token] = call, future
-        try:
-            answer = await future
-        except BaseException:
-            queue.forget(token)
-            call.abort()
-            raise
-        if answer is None:
-            answer = await self._finish(call, loop, queue)
-        return InvokeResponse(answer)
+        return InvokeResponse(await self._outcome(call, loop, queue))
 
     def stream(
         self, payload: Payload, *, session_id: str | None = None, **options: Unpack[StreamOptions]
@@ -81,7 +69,7 @@ class AsyncAgentCoreClient(BaseClient):
         given = self._prepared(options)
         loop, queue = running()
         call = self._native.start_stream(queue.native, encode_payload(payload), session_id, given)
-        return AsyncAgentStream(await self._begun(call, loop, queue), stop)
+        return AsyncAgentStream(await self._outcome(call, loop, queue), stop)
 
     async def stop_session(self, session_id: str, **options: Unpack[StopOptions]) -> None:
         """Ends a session. See `AgentCoreClient.stop_session`."""
@@ -89,29 +77,32 @@ class AsyncAgentCoreClient(BaseClient):
             self._provider.refuse_recursion()
         loop, queue = running()
         call = self._native.start_stop_session(queue.native, session_id, dict(options))
-        await self._begun(call, loop, queue)
+        await self._outcome(call, loop, queue)
 
     async def aclose(self) -> None:
         """Closes idle connections and open streams, at once; also those of siblings."""
         self.close()
 
-    async def _begun(
+    async def _outcome(
         self,
         call: _native.PendingCall[Outcome],
         loop: AbstractEventLoop,
         queue: LoopQueue,
     ) -> Outcome:
-        """Waits for a call that was started just now."""
+        """What comes of a call that was started just now.
+
+        The queue begins it, if others begin along with it, and hands over a whole answer by itself.
+        """
         token = call.token
-        future: Future[None] = Future(loop=loop)
+        future: Future[Outcome | None] = Future(loop=loop)
         queue.waiting[token] = call, future
         try:
-            await future
+            outcome = await future
         except BaseException:
             queue.forget(token)
             call.abort()
             raise
-        return await self._finish(call, loop, queue)
+        return await self._finish(call, loop, queue) if outcome is None else outcome
 
     async def _finish(
         self,
