@@ -12,11 +12,11 @@ use agentcore_ffi::{
 };
 use pyo3::IntoPyObjectExt as _;
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::borrowed::Borrowed;
 use crate::errors::{flush_logs, raise};
+use crate::known::name;
 use crate::provider::answer;
 use crate::queue::ReadyQueue;
 use crate::response::Response;
@@ -116,7 +116,7 @@ impl PendingCall {
             return Ok(Settled::Wake);
         }
         if !state.begun {
-            if future.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
+            if future.call_method0(name!(py, "cancelled"))?.is_truthy()? {
                 return Ok(Settled::Waits);
             }
             state.begun = true;

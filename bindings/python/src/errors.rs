@@ -4,8 +4,9 @@
 use agentcore_client::Error;
 use agentcore_ffi::{Failure, Scope};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
+
+use crate::known::Known;
 
 /// The exception for a failure.
 pub(crate) fn raise(py: Python<'_>, failure: &Failure) -> PyErr {
@@ -42,7 +43,7 @@ fn build(py: Python<'_>, failure: &Failure) -> PyResult<PyErr> {
         });
         members.set_item("attempts", PyTuple::new(py, attempts.collect::<Vec<_>>())?)?;
     }
-    static FROM_NATIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static FROM_NATIVE: Known<PyAny> = Known::new();
     let from_native = FROM_NATIVE.import(py, "agentcore_client._errors", "from_native")?;
     let error = from_native.call1((failure.kind().as_str(), failure.to_string(), members))?;
     let error = PyErr::from_value(error);
@@ -59,7 +60,7 @@ pub(crate) fn flush_logs(py: Python<'_>, scope: &Scope) {
     if lines.is_empty() {
         return;
     }
-    static EMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static EMIT: Known<PyAny> = Known::new();
     for line in lines {
         let emitted = EMIT
             .import(py, "agentcore_client._logging", "emit")

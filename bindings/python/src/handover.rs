@@ -2,11 +2,11 @@
 //! get their turns, one after the other, and then those who wait are told.
 
 use agentcore_ffi::Engine;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::call::{PendingCall, Settled};
+use crate::known::name;
 use crate::queue::ReadyQueue;
 
 /// Whom to tell, and what: a result, or an exception.
@@ -53,10 +53,10 @@ pub(crate) fn hand_over(
         failed = failed.and_then(|()| py.check_signals());
         let told = match what {
             Ok(result) if at_once && failed.is_ok() => resume(&future, result),
-            Ok(result) => set(&future, intern!(py, "set_result"), result),
+            Ok(result) => set(&future, name!(py, "set_result"), result),
             Err(error) => {
                 let error = error.into_value(py).into_bound(py).into_any();
-                set(&future, intern!(py, "set_exception"), error)
+                set(&future, name!(py, "set_exception"), error)
             }
         };
         failed = failed.and(told);
@@ -95,18 +95,18 @@ fn settle<'py>(
 fn resume<'py>(future: &Bound<'py, PyAny>, result: Bound<'py, PyAny>) -> PyResult<()> {
     let py = future.py();
     // Not public: where it is not what it is known to be, the loop comes to it.
-    let callbacks = future.getattr(intern!(py, "_callbacks"));
+    let callbacks = future.getattr(name!(py, "_callbacks"));
     let only = callbacks.ok().and_then(|all| {
         let all = all.cast_into::<PyList>().ok().filter(|all| all.len() == 1)?;
         let pair = all.get_item(0).ok()?.cast_into::<PyTuple>().ok()?;
         Some((pair.get_item(0).ok()?, pair.get_item(1).ok()?))
     });
     let Some((callback, context)) = only else {
-        return set(future, intern!(py, "set_result"), result);
+        return set(future, name!(py, "set_result"), result);
     };
-    future.call_method1(intern!(py, "remove_done_callback"), (&callback,))?;
-    set(future, intern!(py, "set_result"), result)?;
-    context.call_method1(intern!(py, "run"), (callback, future)).map(drop)
+    future.call_method1(name!(py, "remove_done_callback"), (&callback,))?;
+    set(future, name!(py, "set_result"), result)?;
+    context.call_method1(name!(py, "run"), (callback, future)).map(drop)
 }
 
 fn set<'py>(
@@ -124,6 +124,6 @@ fn set<'py>(
 /// By its kind, and not by the future, which is settled also where a signal's handler raised while its
 /// task was being woken.
 fn is_settled_already(error: &PyErr, py: Python<'_>) -> PyResult<bool> {
-    let kind = py.import(intern!(py, "asyncio"))?.getattr(intern!(py, "InvalidStateError"))?;
+    let kind = py.import(name!(py, "asyncio"))?.getattr(name!(py, "InvalidStateError"))?;
     Ok(error.is_instance(py, &kind))
 }

@@ -2,10 +2,10 @@
 
 use agentcore_client::{RuntimeArn, SessionId};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 use crate::errors::raise_core;
+use crate::known::Known;
 use crate::values;
 
 /// Partition, region, account id, agent id, qualifier.
@@ -56,7 +56,7 @@ fn given(py: Python<'_>, id: agentcore_client::Result<SessionId>) -> PyResult<St
 
 /// Whether it is a `SessionId`, which was checked when it was made.
 pub(crate) fn is_checked(id: &Bound<'_, PyAny>) -> PyResult<bool> {
-    static SESSION_ID: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static SESSION_ID: Known<PyType> = Known::new();
     id.is_instance(SESSION_ID.import(id.py(), "agentcore_client._ids", "SessionId")?)
 }
 

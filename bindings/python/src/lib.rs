@@ -2,6 +2,7 @@
 //! turns arguments into calls of the core, waits for them without the
 //! interpreter, and hands over what came. What users see is written in Python.
 
+mod known;
 mod errors;
 mod values;
 mod provider;
@@ -53,6 +54,7 @@ mod _native {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         refuse_a_second_interpreter(module.py())?;
+        known::fill_cells_of_pyo3(module.py())?;
         agentcore_ffi::capture_logs();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

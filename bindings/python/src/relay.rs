@@ -10,12 +10,13 @@ use pyo3::IntoPyObjectExt as _;
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{
-    PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyNone, PyString, PyTuple,
+    PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyNone, PyString, PyTuple, PyType,
 };
 use serde_json::{Map, Number, Value};
 
 use crate::client::Client;
 use crate::errors::{raise, raise_core};
+use crate::known::Known;
 use crate::values::{self, Options};
 use crate::wait::{LONG_SLICE, drive_with};
 
@@ -203,10 +204,14 @@ fn to_json(value: &Bound<'_, PyAny>, depth: usize) -> Option<Value> {
         return Some(members.into());
     }
     // A mapping that some framework made of it.
-    let items = value.cast::<PyMapping>().ok()?.items().ok()?;
+    static MAPPING: Known<PyType> = Known::new();
+    let mapping = MAPPING.import(value.py(), "collections.abc", "Mapping").ok()?;
+    if !value.is_instance(mapping).ok()? {
+        return None;
+    }
     let mut members = Map::new();
-    for pair in items.iter() {
-        let (name, member): (String, Bound<'_, PyAny>) = pair.extract().ok()?;
+    for pair in value.call_method0("items").ok()?.try_iter().ok()? {
+        let (name, member): (String, Bound<'_, PyAny>) = pair.ok()?.extract().ok()?;
         members.insert(name, to_json(&member, depth + 1)?);
     }
     Some(members.into())

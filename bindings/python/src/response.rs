@@ -3,8 +3,9 @@
 use agentcore_client::InvokeResponse;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
+
+use crate::known::Known;
 
 /// A whole answer.
 #[pyclass(frozen, module = "agentcore_client._native")]
@@ -85,7 +86,7 @@ pub(crate) fn load_json<'py>(
     data: &[u8],
     what: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static LOADS: Known<PyAny> = Known::new();
     let loads = LOADS.import(py, "json", "loads")?;
     loads.call1((PyBytes::new(py, data),)).map_err(|cause| {
         if !cause.is_instance_of::<PyValueError>(py) {

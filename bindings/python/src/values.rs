@@ -9,10 +9,10 @@ use agentcore_client::{
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 
 use crate::errors::raise_core;
+use crate::known::Known;
 
 /// Options by name, of which all that is known must be taken.
 pub(crate) type Options<'py> = Bound<'py, PyDict>;
@@ -87,7 +87,7 @@ pub(crate) fn time(name: &str, value: &Bound<'_, PyAny>) -> PyResult<SystemTime>
 
 /// What an object of this Python class was given, as a dict.
 fn given<'py>(
-    known: &'static PyOnceLock<Py<PyType>>,
+    known: &'static Known<PyType>,
     class: &str,
     name: &str,
     value: &Bound<'py, PyAny>,
@@ -101,7 +101,7 @@ fn given<'py>(
 /// `Timeouts` over the ones that hold otherwise.
 pub(crate) fn timeouts(base: Timeouts, value: &Bound<'_, PyAny>) -> PyResult<Timeouts> {
     let mut timeouts = base;
-    static TIMEOUTS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static TIMEOUTS: Known<PyType> = Known::new();
     let given = given(&TIMEOUTS, "Timeouts", "timeouts", value)?;
     for (name, value) in given.iter() {
         let name = name.cast::<PyString>()?.to_str()?;
@@ -129,7 +129,7 @@ pub(crate) fn timeouts(base: Timeouts, value: &Bound<'_, PyAny>) -> PyResult<Tim
 
 fn limits(base: Limits, value: &Bound<'_, PyAny>) -> PyResult<Limits> {
     let mut limits = base;
-    static LIMITS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static LIMITS: Known<PyType> = Known::new();
     let given = given(&LIMITS, "Limits", "limits", value)?;
     for (name, value) in given.iter() {
         let name = name.cast::<PyString>()?.to_str()?;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use agentcore_ffi::{Call, Hook, Lane, Question, Turn};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use crate::errors::{flush_logs, raise};
+use crate::known::Known;
 use crate::provider::{Provider, answer};
 
 const SLICE: Duration = Duration::from_millis(100);
@@ -119,12 +119,9 @@ fn on_main_thread(py: Python<'_>, process: u32) -> PyResult<bool> {
     {
         return Ok(is_main);
     }
-    static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
-    let modules = MODULES.get_or_try_init(py, || {
-        let modules = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
-        PyResult::Ok(modules.unbind())
-    })?;
-    let Some(threading) = modules.bind(py).get_item("threading")? else { return Ok(true) };
+    static MODULES: Known<PyDict> = Known::new();
+    let modules = MODULES.import(py, "sys", "modules")?;
+    let Some(threading) = modules.get_item("threading")? else { return Ok(true) };
     let main = threading.call_method0("main_thread")?.getattr("ident")?;
     let is_main = main.eq(threading.call_method0("get_ident")?)?;
     KNOWN.set(Some((process, is_main)));

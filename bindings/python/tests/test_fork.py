@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 pytestmark = [POSIX, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 FRAME = """
-import asyncio, traceback, warnings
+import asyncio, faulthandler, traceback, warnings
 warnings.simplefilter("ignore")
 
 def fork(work, leave=lambda: os._exit(0)):
     pid = os.fork()
     if pid == 0:
-        signal.alarm(20)  # A child that hangs shall not outlive its test.
+        # A child that hangs shall say where, and not outlive its test.
+        faulthandler.register(signal.SIGALRM, chain=True)
+        signal.alarm(20)
         try:
             work()
         except SystemExit:
@@ -299,7 +301,7 @@ def busy(n):
         while not stop.is_set(): work(f"parent {{n}}")
     except BaseException as error:
         failed.append(error)
-threads = [threading.Thread(target=busy, args=(n,)) for n in range(6)]
+threads = [threading.Thread(target=busy, args=(n,), daemon=True) for n in range(6)]
 for thread in threads: thread.start()
 for n in range(40):
     reap(fork(lambda: (ask(client, "child"), ask_async(aclient, "child"))))
@@ -313,6 +315,40 @@ say("done")
     assert out == "done\n"
     assert len(prompts(local_data_plane, "child")) == 80
     assert not of_kind(local_data_plane, "disconnect", "bad_request")
+
+
+def test_fork_while_another_thread_looks_up_what_is_looked_up_once(
+    local_data_plane: LocalDataPlane,
+) -> None:
+    """`json.loads`, here: the child looks it up itself, and doesn't wait for the thread it hasn't."""
+    out = run(
+        local_data_plane,
+        FRAME
+        + """
+import types
+
+class Slow(types.ModuleType):
+    def __getattr__(self, name):
+        if name == "loads" and threading.current_thread() is not threading.main_thread():
+            looks.set()
+            forked.wait(20)
+        return getattr(json, name)
+
+looks, forked = threading.Event(), threading.Event()
+response = make().invoke({"mode": "json", "prompt": "x"})
+sys.modules["json"] = Slow("json")
+thread = threading.Thread(target=response.json, daemon=True)
+thread.start()
+assert looks.wait(20)
+pid = fork(lambda: response.json())
+reap(pid)
+forked.set()
+thread.join(20)
+assert response.json() == json.loads(response.body)
+say("done")
+""",
+    )
+    assert out == "done\n"
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
