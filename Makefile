@@ -62,6 +62,7 @@ BROWSER_READY := $(BROWSER)/node_modules/ready.stamp
 
 BENCH_PYTHON := benches/python/.venv
 BENCH_PYTHON_READY := $(BENCH_PYTHON)/ready.stamp
+BENCH_INSTALL := $(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall
 BENCH_NODE := benches/node
 BENCH_NODE_READY := $(BENCH_NODE)/node_modules/ready.stamp
 
@@ -195,8 +196,7 @@ bench-relay: bench-wheel ## the relay beside the same one on boto3; Linux; ARGS=
 # The client as users have it: a wheel, installed. A new one replaces the old.
 .PHONY: bench-wheel
 bench-wheel: $(BENCH_PYTHON_READY) wheel
-	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps \
-	  --force-reinstall dist/agentcore_client-*.whl
+	$(BENCH_INSTALL) dist/agentcore_client-*.whl
 
 $(BENCH_PYTHON_READY): benches/python/requirements.txt
 	$(PYTHON) -m venv --clear $(BENCH_PYTHON)
@@ -262,8 +262,7 @@ profile: $(BINDING_READY) $(BENCH_PYTHON_READY) ## record anew what code is laid
 	rm -rf $(PROFILING)/wheel $(PROFILING)/raw
 	RUSTFLAGS=-Cprofile-generate=$(PROFILING)/raw CARGO_TARGET_DIR=$(PROFILING) $(MATURIN) build --release --locked \
 	  --target $(RELEASE_TARGET) --compatibility linux -i $(BINDING_PYTHON) -m $(BINDING)/Cargo.toml -o $(PROFILING)/wheel
-	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps \
-	  --force-reinstall $(PROFILING)/wheel/*.whl
+	$(BENCH_INSTALL) $(PROFILING)/wheel/*.whl
 	$(CARGO) build --locked --release -p agentcore-benches --bins
 	$(BENCH_PYTHON)/bin/python benches/run.py python --ours --rounds 1 --only calls calls-64 paced
 	$(BENCH_PYTHON)/bin/python benches/run.py python --ours --rounds 1 --only cold events streams --quick

@@ -98,28 +98,14 @@ class AsyncAgentCoreClient(BaseClient):
         queue.waiting[token] = call, future
         try:
             outcome = await future
-        except BaseException:
-            queue.forget(token)
-            call.abort()
-            raise
-        return await self._finish(call, loop, queue) if outcome is None else outcome
-
-    async def _finish(
-        self,
-        call: _native.PendingCall[Outcome],
-        loop: AbstractEventLoop,
-        queue: LoopQueue,
-    ) -> Outcome:
-        """Polls a call, now and whenever it is worth it."""
-        token = call.token
-        try:
-            while True:
+            while outcome is None:
                 done = call.poll()
                 if isinstance(done, _native.Question):
                     return await self._finish_asking(call, done, loop, queue)
-                if done is not None:
-                    return done
-                await queue.wait(loop, token)
+                if done is None:
+                    await queue.wait(loop, token)
+                outcome = done
+            return outcome
         except BaseException:
             queue.forget(token)
             call.abort()
@@ -132,7 +118,7 @@ class AsyncAgentCoreClient(BaseClient):
         loop: AbstractEventLoop,
         queue: LoopQueue,
     ) -> Outcome:
-        """The same for a call that has its provider asked."""
+        """What comes of a call that has its provider asked."""
         assert self._provider is not None
         asking: Task[Any] | None = None
         cause: BaseException | None = None

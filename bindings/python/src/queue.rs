@@ -11,8 +11,6 @@ use pyo3::prelude::*;
 #[pyclass(frozen, module = "agentcore_client._native")]
 pub(crate) struct ReadyQueue {
     queue: Arc<Queue>,
-    /// Of the process whose event loop this wakes.
-    engine: &'static Engine,
     /// A call has begun since tokens were taken.
     begun: AtomicBool,
     #[cfg(windows)]
@@ -49,17 +47,14 @@ impl ReadyQueue {
     fn of(queue: Arc<Queue>, #[cfg(windows)] watched: pair::Watched) -> Self {
         Self {
             queue,
-            engine: Engine::current(),
             begun: AtomicBool::new(false),
             #[cfg(windows)]
             watched,
         }
     }
 
-    /// Whether this process made it. A forked child has its parent's, and what is taken from that is
-    /// taken from the parent.
-    pub(crate) fn belongs_to(&self, engine: &'static Engine) -> bool {
-        std::ptr::eq(self.engine, engine)
+    pub(crate) fn belongs_to(&self, engine: &Engine) -> bool {
+        self.queue.belongs_to(engine)
     }
 
     /// Silences the descriptor and gives all tokens that have become ready.

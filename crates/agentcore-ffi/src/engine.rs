@@ -83,6 +83,11 @@ impl Engine {
         }
     }
 
+    /// The process whose engine it is.
+    pub(crate) fn process(&self) -> u32 {
+        self.process
+    }
+
     /// The engine of this process.
     pub fn current() -> &'static Self {
         let process = std::process::id();

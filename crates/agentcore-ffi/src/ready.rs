@@ -17,6 +17,7 @@ use std::task::Wake;
 #[cfg(unix)]
 use agentcore_client::internals::readiness::{Entered, enter};
 
+use crate::engine::Engine;
 #[cfg(unix)]
 use crate::poller::Poller;
 
@@ -32,7 +33,6 @@ pub struct ReadyQueue {
     signal: Box<dyn Signal>,
     #[cfg(unix)]
     poller: Option<Arc<Poller>>,
-    #[cfg(unix)]
     process: u32,
 }
 
@@ -51,7 +51,6 @@ impl ReadyQueue {
             signal,
             #[cfg(unix)]
             poller: None,
-            #[cfg(unix)]
             process: std::process::id(),
         })
     }
@@ -69,6 +68,12 @@ impl ReadyQueue {
             poller: Some(poller),
             process: std::process::id(),
         }))
+    }
+
+    /// Whether the process whose engine this is made it. A forked child has its parent's, and what it
+    /// takes from that it takes from the parent.
+    pub fn belongs_to(&self, engine: &Engine) -> bool {
+        self.process == engine.process()
     }
 
     /// What the event loop watches for reading; `None` if the queue has a signal instead. It is
