@@ -320,7 +320,7 @@ say("done")
 def test_fork_while_another_thread_looks_up_what_is_looked_up_once(
     local_data_plane: LocalDataPlane,
 ) -> None:
-    """`json.loads`, here: the child looks it up itself, and doesn't wait for the thread it hasn't."""
+    """`json.loads`, here: a child looks it up itself, and waits for no thread that it hasn't."""
     out = run(
         local_data_plane,
         FRAME
