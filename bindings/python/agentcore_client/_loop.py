@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 from asyncio import AbstractEventLoop, Future, Task, get_running_loop
+from contextvars import Context
 from weakref import WeakKeyDictionary, ref
 
 from . import _native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -23,13 +25,16 @@ class LoopQueue:
         self.native = _native.ReadyQueue()
         self.waiting: dict[int, Future[None] | tuple[_native.PendingCall[Any], Future[Any]]] = {}
         self._watch: Task[None] | None = None
-        # In debug mode a loop names those who keep it, by its own handles.
-        self._at_once = not loop.get_debug()
+        self._at_once = False
+        descriptor = self.native.fileno()
         try:
-            loop.add_reader(self.native.fileno(), self._wake)
+            loop.add_reader(descriptor, self._wake)
         except NotImplementedError:
             # Windows' proactor has no readiness, only reads.
             self._watch = loop.create_task(self._read(loop))
+            return
+        # In debug mode a loop names those who keep it, by its own handles.
+        self._at_once = not loop.get_debug() and _is_reentrant(loop, descriptor)
 
     def wait(self, loop: AbstractEventLoop, token: int) -> Future[None]:
         """Done when this token is worth polling again."""
@@ -57,6 +62,36 @@ class LoopQueue:
         finally:
             # The descriptor belongs to the native queue.
             bell.detach()
+
+
+class _NoContext:
+    """In place of the context that a loop calls a reader in, which can't be entered twice."""
+
+    __slots__ = ()
+
+    def run(self, callback: Callable[..., object], *args: object) -> object:
+        return callback(*args)
+
+
+_NO_CONTEXT = _NoContext()
+
+
+def _is_reentrant(loop: AbstractEventLoop, descriptor: int) -> bool:
+    """Whether tasks can go on within the reader: where a loop is patched for notebooks, a task may
+    turn it, which then calls the reader within the reader."""
+    selector: Any = getattr(loop, "_selector", None)
+    if selector is None:
+        # uvloop, say, which can't be turned from within.
+        return True
+    # Not public: where it is not what it is known to be, tasks go on by the loop.
+    try:
+        reader, _ = selector.get_key(descriptor).data
+        if not isinstance(reader._context, Context):
+            return False
+        reader._context = _NO_CONTEXT
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    return True
 
 
 # Held by their loops alone, which watch them: what a loop leaves unfinished when it is closed goes
