@@ -537,12 +537,13 @@ def test_a_sync_loop_over_a_stream_ends_where_it_is_closed(
 
 def test_two_tasks_cannot_read_one_stream(client: AsyncAgentCoreClient, run: Run) -> None:
     async def main() -> None:
-        async with client.stream({"mode": "stream", "tokens": 3, "delay_ms": 100}) as stream:
+        async with client.stream({"mode": "stream", "tokens": 3, "delay_ms": 300}) as stream:
+            await soon(stream.__anext__())
+            # The next is far away.
             first = asyncio.ensure_future(stream.__anext__())
             await asyncio.sleep(0)
-            if not first.done():
-                with pytest.raises(RuntimeError, match="another task"):
-                    await soon(stream.__anext__())
+            with pytest.raises(RuntimeError, match="another task"):
+                await soon(stream.__anext__())
             await soon(first)
             assert [event.text async for event in stream][-1] == "token2 ", "and it goes on"
 
