@@ -34,7 +34,7 @@ class LoopQueue:
             self._watch = loop.create_task(self._read(loop))
             return
         # In debug mode a loop names those who keep it, by its own handles.
-        self._at_once = not loop.get_debug() and _is_reentrant(loop, descriptor)
+        self._at_once = not loop.get_debug() and _make_reentrant(loop, descriptor)
 
     def wait(self, loop: AbstractEventLoop, token: int) -> Future[None]:
         """Done when this token is worth polling again."""
@@ -76,9 +76,9 @@ class _NoContext:
 _NO_CONTEXT = _NoContext()
 
 
-def _is_reentrant(loop: AbstractEventLoop, descriptor: int) -> bool:
-    """Whether tasks can go on within the reader: where a loop is patched for notebooks, a task may
-    turn it, which then calls the reader within the reader."""
+def _make_reentrant(loop: AbstractEventLoop, descriptor: int) -> bool:
+    """Has a loop call its reader within the reader, as it must where tasks go on in there: one that
+    is patched for notebooks may be turned by a task. Whether that could be had."""
     selector: Any = getattr(loop, "_selector", None)
     if selector is None:
         # uvloop, say, which can't be turned from within.
