@@ -50,3 +50,4 @@ pub fn seen(error: &Error) -> (&'static str, &'static str, Option<u16>) {
 }
 
 pub mod browser;
+pub mod patient;

@@ -319,7 +319,7 @@ mod tests {
             let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
             peer.write_all(head.as_bytes()).unwrap();
             peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-            assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+            assert_eq!(peer.read_to_end(&mut Vec::new()).unwrap(), 0);
         });
         let feed = here.open(&client);
         assert_eq!(here.next(&feed), "1");

@@ -89,9 +89,9 @@ fn time_and_pieces() {
     assert!(begun.elapsed() >= Duration::from_millis(80));
     let split = with(&plane, Fault { split: true, ..Fault::new() }).answer();
     assert_eq!((split.ending, split.body.len()), (Ending::Proper, 20));
-    let silent = with(&plane, Fault { never_answer: true, ..Fault::new() });
-    silent.stream.set_read_timeout(Some(Duration::from_millis(50))).expect("set");
-    assert!(std::io::Read::read(&mut &silent.stream, &mut [0u8; 1]).is_err());
+    let mut silent = with(&plane, Fault { never_answer: true, ..Fault::new() });
+    silent.stream.socket().set_read_timeout(Some(Duration::from_millis(50))).expect("set");
+    assert!(std::io::Read::read(&mut silent.stream, &mut [0u8; 1]).is_err());
     drop(silent);
     // Ten minutes ahead: refused, and the Date says why.
     let skewed = with(&plane, Fault { date_offset_s: Some(600), ..Fault::new() }).answer();

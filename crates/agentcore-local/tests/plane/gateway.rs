@@ -3,8 +3,8 @@
 
 use crate::support::{Call, SECONDS, start};
 use agentcore_local::{Fault, Gateway, JournalEvent, LocalDataPlane};
+use agentcore_tests::patient::Patient;
 use serde_json::{Value, json};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, HandshakeError, Message, WebSocket, client};
 
-type Socket = WebSocket<TcpStream>;
+type Socket = WebSocket<Patient>;
 
 /// The function, and the file in which it writes what it sees.
 pub(crate) struct Function {
@@ -78,8 +78,7 @@ fn try_connect(
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().expect("a value"));
     }
-    let stream = TcpStream::connect(plane.address()).expect("connected");
-    stream.set_read_timeout(Some(SECONDS)).expect("set");
+    let stream = Patient::connect(plane.address(), SECONDS).expect("connected");
     match client::client(request, stream) {
         Ok(opened) => Ok(opened),
         Err(HandshakeError::Failure(Error::Http(response))) => Err(response.status().as_u16()),

@@ -2,10 +2,10 @@
 //! The plane's clock is set to one fixed moment, and requests are signed for that moment.
 
 use agentcore_local::{Builder, LocalDataPlane};
+use agentcore_tests::patient::Patient;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) const SESSION_HEADER: &str = "X-Amzn-Bedrock-AgentCore-Runtime-Session-Id";
@@ -199,15 +199,13 @@ impl Answer {
 }
 
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Patient,
     inbox: Vec<u8>,
 }
 
 impl Connection {
     pub(crate) fn open(plane: &LocalDataPlane) -> Self {
-        let stream = TcpStream::connect(plane.address()).expect("connected");
-        stream.set_read_timeout(Some(SECONDS)).expect("set");
-        stream.set_nodelay(true).expect("set");
+        let stream = Patient::connect(plane.address(), SECONDS).expect("connected");
         Self { stream, inbox: Vec::new() }
     }
 

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on must stop")]
 
-use std::net::TcpStream;
 use std::time::Duration;
 
 use agentcore_local::{Agent, Gateway, JournalEvent, LocalDataPlane};
+use agentcore_tests::patient::Patient;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
@@ -24,14 +24,14 @@ fn plane() -> LocalDataPlane {
     builder.agent(agent).gateway(function).start_blocking().unwrap()
 }
 
-struct Socket(WebSocket<TcpStream>);
+struct Socket(WebSocket<Patient>);
 
 impl Socket {
     fn open(plane: &LocalDataPlane) -> Self {
         let mut request = plane.websocket_url().unwrap().into_client_request().unwrap();
         request.headers_mut().insert("origin", "http://localhost".parse().unwrap());
-        let stream = TcpStream::connect(request.uri().authority().unwrap().as_str()).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
+        let address = request.uri().authority().unwrap().as_str();
+        let stream = Patient::connect(address, SOON).unwrap();
         Self(client(request, stream).unwrap().0)
     }
 
