@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import sleep
+from asyncio import Future, sleep
 
 from . import _native
 from ._loop import running
@@ -64,7 +64,7 @@ class AsyncAgentStream(StreamHead):
     async def _next(
         self,
         kind: int,
-        take: Callable[[_native.Stream, _native.ReadyQueue], tuple[int, list[Item] | None]],
+        take: Callable[[_native.Stream, _native.ReadyQueue, bool], tuple[int, list[Item] | None]],
     ) -> Item:
         """The next item of a kind, of what has been taken or else of what arrives."""
         while True:
@@ -83,16 +83,23 @@ class AsyncAgentStream(StreamHead):
                     # Before anything is taken, so that nothing is lost if this is cancelled.
                     await sleep(0)
                 self._eager = True
+                is_told = False
                 while True:
-                    token, items = take(self._native, queue.native)
+                    token, items = take(self._native, queue.native, is_told)
                     if items is not None:
                         break
                     self._eager = False
+                    future: Future[None] = Future(loop=loop)
+                    # What arrives is put where it is looked for first, whoever looks then.
+                    queue.waiting[token] = self._native, future, self._taken, kind
                     try:
-                        await queue.wait(loop, token)
+                        await future
                     except BaseException:
                         queue.forget(token)
                         raise
+                    for item in self._taken[kind]:
+                        return item
+                    is_told = True
             finally:
                 if self._reading is loop:
                     self._reading = None

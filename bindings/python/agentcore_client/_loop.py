@@ -12,20 +12,28 @@ from . import _native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias
+
+    # Whom a token concerns: a future alone; a call and its future; a stream, its reader's future,
+    # what has been taken of it, and of what kind the reader waits for.
+    Waiter: TypeAlias = (
+        Future[None]
+        | tuple[_native.PendingCall[Any], Future[Any]]
+        | tuple[_native.Stream, Future[None], list[Iterator[Any]], int]
+    )
 
 
 class LoopQueue:
     """What one event loop waits for."""
 
-    __slots__ = ("__weakref__", "_at_once", "_watch", "native", "waiting")
+    __slots__ = ("__weakref__", "_watch", "_within_this_turn", "native", "waiting")
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.native = _native.ReadyQueue()
-        self.waiting: dict[int, Future[None] | tuple[_native.PendingCall[Any], Future[Any]]] = {}
+        self.waiting: dict[int, Waiter] = {}
         self._watch: Task[None] | None = None
-        self._at_once = False
+        self._within_this_turn = False
         descriptor = self.native.fileno()
         try:
             loop.add_reader(descriptor, self._wake)
@@ -34,7 +42,7 @@ class LoopQueue:
             self._watch = loop.create_task(self._read(loop))
             return
         # In debug mode a loop names those who keep it, by its own handles.
-        self._at_once = not loop.get_debug() and _make_reentrant(loop, descriptor)
+        self._within_this_turn = not loop.get_debug() and _make_reentrant(loop, descriptor)
 
     def wait(self, loop: AbstractEventLoop, token: int) -> Future[None]:
         """Done when this token is worth polling again."""
@@ -48,7 +56,7 @@ class LoopQueue:
         self.waiting.pop(token, None)
 
     def _wake(self) -> None:
-        _native.hand_over(self.native, self.waiting, self._at_once)
+        _native.hand_over(self.native, self.waiting, self._within_this_turn)
 
     async def _read(self, loop: AbstractEventLoop) -> None:
         import socket

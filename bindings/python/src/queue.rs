@@ -1,11 +1,16 @@
 //! How an event loop is woken: a descriptor that it watches, and the tokens of
 //! what can be polled again. No foreign thread ever enters the interpreter.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentcore_ffi::{Engine, ReadyQueue as Queue, TokenWaker};
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::handover::Waking;
 
 /// Tokens of what an event loop can poll again.
 #[pyclass(frozen, module = "agentcore_client._native")]
@@ -13,6 +18,8 @@ pub(crate) struct ReadyQueue {
     queue: Arc<Queue>,
     /// A call has begun since tokens were taken.
     begun: AtomicBool,
+    /// Tasks that were told and go on now, or when their loop comes again.
+    going: Mutex<VecDeque<Waking>>,
     #[cfg(windows)]
     watched: pair::Watched,
 }
@@ -41,6 +48,18 @@ impl ReadyQueue {
     fn fileno(&self) -> u64 {
         self.watched.number()
     }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Whoever holds it is under way: nothing of it is garbage.
+        let Ok(going) = self.going.try_lock() else { return Ok(()) };
+        going.iter().try_for_each(|waking| waking.traverse(&visit))
+    }
+
+    fn __clear__(&self) {
+        // Not dropped while it is locked: a task that is thrown away cleans up.
+        let going = mem::take(&mut *self.lock());
+        drop(going);
+    }
 }
 
 impl ReadyQueue {
@@ -48,9 +67,33 @@ impl ReadyQueue {
         Self {
             queue,
             begun: AtomicBool::new(false),
+            going: Mutex::default(),
             #[cfg(windows)]
             watched,
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Waking>> {
+        self.going.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many tasks were told and have not gone on.
+    pub(crate) fn going(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub(crate) fn will_go_on(&self, waking: Waking) {
+        self.lock().push_back(waking);
+    }
+
+    /// The lock is free again when the task runs, which may come back here.
+    pub(crate) fn next_to_go_on(&self) -> Option<Waking> {
+        self.lock().pop_front()
+    }
+
+    /// Has the event loop come again.
+    pub(crate) fn ring(&self) {
+        self.queue.ring();
     }
 
     pub(crate) fn belongs_to(&self, engine: &Engine) -> bool {

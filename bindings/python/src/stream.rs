@@ -43,6 +43,9 @@ struct Seat {
     background: &'static Background,
 }
 
+/// Where events are among what has been taken, as the Python half has it; then come raw bytes.
+const EVENTS: usize = 0;
+
 /// What was taken when a signal's handler raised: the next read gives it.
 type Kept = Mutex<Option<Py<PyList>>>;
 
@@ -73,6 +76,40 @@ impl Stream {
     fn head(&self, py: Python<'_>) -> PyResult<&Head> {
         let inner = self.0.peek().ok_or_else(|| raise(py, &Failure::Closed(Closed::InParent)))?;
         Ok(inner.feed.head())
+    }
+}
+
+impl Stream {
+    /// Puts what has arrived where the reader who is told of it looks first. Whether to tell.
+    pub(crate) fn settle(
+        &self,
+        engine: &Engine,
+        taken: &Bound<'_, PyList>,
+        kind: usize,
+    ) -> PyResult<bool> {
+        let py = taken.py();
+        // In a forked child its reader must learn that it is the parent's.
+        let Some(inner) = self.0.get_in(engine) else { return Ok(true) };
+        let items = match kind {
+            EVENTS => inner.gather(py, |r, cx| r.gather_events(cx), |item| event(py, item)),
+            _ => inner.gather(py, |r, cx| r.gather_bytes(cx), |item| Ok(bytes(py, item))),
+        };
+        match items? {
+            Some(items) if !items.is_empty() => taken.set_item(kind, items.try_iter()?)?,
+            Some(_) => {}
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The token, if nothing has arrived since its event loop was last told.
+    fn waits(
+        &self,
+        queue: &ReadyQueue,
+        waits: impl FnOnce(&Reading<'_>, &Arc<TokenWaker>) -> bool,
+    ) -> Option<u64> {
+        // Whoever was forked off and comes here first, has another queue.
+        self.0.peek()?.waits(queue, waits)
     }
 }
 
@@ -117,6 +154,17 @@ impl Inner {
         Ok(items)
     }
 
+    /// Whether an event loop has seen all that has arrived, and is told when more does.
+    fn waits(
+        &self,
+        queue: &ReadyQueue,
+        waits: impl FnOnce(&Reading<'_>, &Arc<TokenWaker>) -> bool,
+    ) -> Option<u64> {
+        let seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
+        let seat = seat.as_ref().filter(|seat| queue.is_of(&seat.waker))?;
+        waits(&self.feed.begin_read()?, &seat.waker).then_some(seat.token)
+    }
+
     /// The items that have arrived; `None` while none has, an empty list at the end.
     fn take<'py, T>(
         &self,
@@ -134,20 +182,36 @@ impl Inner {
         Ok((token, Some(items.unwrap_or_else(|| PyList::empty(py)))))
     }
 
+    /// The items that have arrived, when its event loop is told so; `None` while none has, no items
+    /// if the reader must ask what else there is.
+    fn gather<'py, T>(
+        &self,
+        py: Python<'py>,
+        poll: impl FnOnce(&Reading<'_>, &mut Context<'_>) -> Poll<Vec<T>>,
+        to_python: impl FnMut(T) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyList>>> {
+        let seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let polled = match (seat, self.feed.begin_read()) {
+            (Some(Seat { waker, background, .. }), Some(reading)) => {
+                background.turn(&waker, |cx| poll(&reading, cx))
+            }
+            _ => Poll::Ready(Vec::new()),
+        };
+        flush_logs(py, self.feed.scope());
+        match polled {
+            Poll::Ready(items) => list(py, items, to_python).map(Some),
+            Poll::Pending => Ok(None),
+        }
+    }
+
     fn hand_over<'py, T>(
         &self,
         py: Python<'py>,
         batch: Batch<T>,
-        mut to_python: impl FnMut(T) -> PyResult<Bound<'py, PyAny>>,
+        to_python: impl FnMut(T) -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyList>>> {
         match batch {
-            Batch::Items(items) => {
-                let list = PyList::empty(py);
-                for item in items {
-                    list.append(to_python(item)?)?;
-                }
-                Ok(Some(list))
-            }
+            Batch::Items(items) => list(py, items, to_python).map(Some),
             Batch::End => {
                 self.give_back();
                 Ok(None)
@@ -231,12 +295,16 @@ impl Stream {
     }
 
     /// A token, and the events that have arrived: `None` while none has, an empty list at the end.
-    /// The token is what the queue gives when it is worth asking again.
+    /// The token is what the queue gives when it is worth asking again; who asks because of that says so.
     fn take_events<'py>(
         &self,
         py: Python<'py>,
         queue: &ReadyQueue,
+        is_told: bool,
     ) -> PyResult<(u64, Option<Bound<'py, PyList>>)> {
+        if !is_told && let Some(token) = self.waits(queue, |r, w| r.waits_for_events(w)) {
+            return Ok((token, None));
+        }
         self.inner(py)?.take(py, queue, |r, cx| r.poll_events(cx), |item| event(py, item))
     }
 
@@ -245,7 +313,11 @@ impl Stream {
         &self,
         py: Python<'py>,
         queue: &ReadyQueue,
+        is_told: bool,
     ) -> PyResult<(u64, Option<Bound<'py, PyList>>)> {
+        if !is_told && let Some(token) = self.waits(queue, |r, w| r.waits_for_bytes(w)) {
+            return Ok((token, None));
+        }
         self.inner(py)?.take(py, queue, |r, cx| r.poll_bytes(cx), |item| Ok(bytes(py, item)))
     }
 
@@ -262,6 +334,18 @@ impl Stream {
             drop(take(&inner.bytes_kept));
         }
     }
+}
+
+fn list<'py, T>(
+    py: Python<'py>,
+    items: Vec<T>,
+    mut to_python: impl FnMut(T) -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for item in items {
+        list.append(to_python(item)?)?;
+    }
+    Ok(list)
 }
 
 fn event(py: Python<'_>, item: CoreEvent) -> PyResult<Bound<'_, PyAny>> {

@@ -86,31 +86,36 @@ def test_all_are_on_their_way_before_one_goes_on(
     assert loop.run_until_complete(asyncio.gather(*tasks)) == [0] * 4
 
 
-def test_one_may_turn_the_loop_until_another_is_done(
-    local_data_plane: LocalDataPlane, client: AsyncAgentCoreClient
+@pytest.mark.parametrize("together", [1, 4])
+def test_one_may_turn_the_loop_until_the_others_are_done(
+    local_data_plane: LocalDataPlane, client: AsyncAgentCoreClient, together: int
 ) -> None:
     """As loops that are patched for notebooks do, within a task's step."""
     loop: Any = asyncio.new_event_loop()
     tasks: list[asyncio.Task[Any]] = []
+    turned: list[str] = []
 
     async def turn_it() -> str:
-        me, deadline = asyncio.current_task(), time.monotonic() + 10
-        assert me is not None
-        asyncio.tasks._leave_task(loop, me)
-        another = loop.create_task(client.invoke({"prompt": "from within"}))
-        while not another.done():
-            assert time.monotonic() < deadline, "the other never goes on"
-            loop.call_later(0.1, bool)
-            loop._run_once()
-        asyncio.tasks._enter_task(loop, me)
-        text: str = another.result().text
-        return text
+        if not turned:
+            turned.append(name.get())
+            me, deadline = asyncio.current_task(), time.monotonic() + 10
+            assert me is not None
+            asyncio.tasks._leave_task(loop, me)
+            own = loop.create_task(client.invoke({"prompt": "from within"}))
+            while not all(task.done() for task in [*tasks, own] if task is not me):
+                assert time.monotonic() < deadline, "the others never go on"
+                loop.call_later(0.1, bool)
+                loop._run_once()
+            asyncio.tasks._enter_task(loop, me)
+            assert own.result().text == "You said: from within."
+        return name.get()
 
     try:
-        answer_together(loop, local_data_plane, client, tasks, turn_it)
-        assert loop.run_until_complete(tasks[0]) == "You said: from within."
+        answer_together(loop, local_data_plane, client, tasks, *[turn_it] * together)
+        results = loop.run_until_complete(asyncio.gather(*tasks))
     finally:
         loop.close()
+    assert (results, len(turned)) == ([f"task {n}" for n in range(together)], 1)
 
 
 def test_one_may_cancel_another_that_was_answered_along_with_it(

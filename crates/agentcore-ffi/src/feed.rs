@@ -5,13 +5,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use agentcore_client::{AgentEvent, AgentStream, Bytes, BytesStream, StreamEnd};
 use futures::Stream;
 
 use crate::failure::{Closed, Failure};
+use crate::ready::TokenWaker;
 use crate::scope::Scope;
 
 /// Events handed over at a time are at most so many …
@@ -34,11 +35,11 @@ pub struct Feed {
 #[derive(Debug)]
 struct Inner {
     stream: Source,
-    /// Came right after events that were handed over first.
+    /// Came after what was handed over, and has not been told yet.
     failed: Option<Failure>,
     end: Option<StreamEnd>,
     events_seen: u64,
-    /// Whoever waits, to be woken by `close`.
+    /// Whom the last poll left waiting, to be woken by `close`, too.
     waiting: Option<Waker>,
 }
 
@@ -140,84 +141,187 @@ impl Feed {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn poll_items<T>(
-        &self,
-        cx: &mut Context<'_>,
-        poll: impl FnMut(&mut Source, &mut Context<'_>) -> Poll<Option<agentcore_client::Result<T>>>,
-        size: impl Fn(&T) -> usize,
-        detach: impl Fn(&mut T),
-    ) -> Poll<Batch<T>> {
+    fn poll_items<T: Item>(&self, cx: &mut Context<'_>) -> Poll<Batch<T>> {
         let mut inner = self.lock();
-        let polled = self.scope.run(|| {
-            catch_unwind(AssertUnwindSafe(|| {
-                inner.poll_items(&self.head.session_id, cx, poll, size, detach)
-            }))
-        });
-        polled.unwrap_or_else(|panic| {
-            inner.finish(StreamEnd::ProtocolError);
-            Poll::Ready(Batch::Failed(Failure::panicked(panic.as_ref())))
+        let session = &self.head.session_id;
+        self.guard(&mut inner, |inner| match inner.gather(cx) {
+            (items, _) if !items.is_empty() => Poll::Ready(Batch::Items(items)),
+            (_, Halt::Waits) => Poll::Pending,
+            (_, Halt::Full | Halt::Over) => Poll::Ready(inner.conclude(session)),
         })
+        .unwrap_or_else(|| Poll::Ready(inner.conclude(session)))
+    }
+
+    fn gather<T: Item>(&self, cx: &mut Context<'_>) -> Poll<Vec<T>> {
+        let mut inner = self.lock();
+        match self.guard(&mut inner, |inner| inner.gather(cx)) {
+            Some((items, Halt::Waits)) if items.is_empty() => Poll::Pending,
+            Some((items, _)) => Poll::Ready(items),
+            None => Poll::Ready(Vec::new()),
+        }
+    }
+
+    fn waits<T: Item>(&self, waker: &Arc<TokenWaker>) -> bool {
+        let inner = self.lock();
+        let left = inner.waiting.as_ref();
+        T::is_of(&inner.stream)
+            && waker.is_armed()
+            && left.is_some_and(|left| waker.is_behind(left))
+    }
+
+    /// What `poll` logs is left in the scope; `None` if it panics, which is this stream's failure.
+    fn guard<T>(&self, inner: &mut Inner, poll: impl FnOnce(&mut Inner) -> T) -> Option<T> {
+        let polled = self.scope.run(|| catch_unwind(AssertUnwindSafe(|| poll(inner))));
+        polled
+            .map_err(|panic| {
+                inner.stream = Source::Gone;
+                inner.failed = Some(Failure::panicked(panic.as_ref()));
+            })
+            .ok()
     }
 }
 
-impl Inner {
-    fn poll_items<T>(
-        &mut self,
-        session: &str,
+/// What a stream can be read as.
+trait Item: Sized {
+    /// Whether the stream has been read as this before, or is one from the start.
+    fn is_of(source: &Source) -> bool;
+    /// Whether there can be none any more, since it was read as something else.
+    fn is_past(source: &Source) -> bool;
+    fn poll(
+        source: &mut Source,
         cx: &mut Context<'_>,
-        mut poll: impl FnMut(&mut Source, &mut Context<'_>) -> Poll<Option<agentcore_client::Result<T>>>,
-        size: impl Fn(&T) -> usize,
-        detach: impl Fn(&mut T),
-    ) -> Poll<Batch<T>> {
-        match self.end {
-            Some(StreamEnd::Closed) => {
-                let closed = Closed::Stream(session.to_owned());
-                return Poll::Ready(Batch::Failed(Failure::Closed(closed)));
-            }
-            Some(_) => return Poll::Ready(Batch::End),
-            None => {}
+    ) -> Poll<Option<agentcore_client::Result<Self>>>;
+    fn size(&self) -> usize;
+    /// Copies it out of the buffer that it came in, if that would be kept for it.
+    fn detach(&mut self) {}
+}
+
+impl Item for AgentEvent {
+    fn is_of(source: &Source) -> bool {
+        matches!(source, Source::Events(_))
+    }
+
+    fn is_past(source: &Source) -> bool {
+        matches!(source, Source::Bytes(_))
+    }
+
+    fn poll(
+        source: &mut Source,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<agentcore_client::Result<Self>>> {
+        match source {
+            Source::Events(stream) => Pin::new(&mut **stream).poll_next(cx),
+            Source::Bytes(_) | Source::Gone => Poll::Ready(None),
         }
-        if let Some(failure) = self.failed.take() {
-            return Poll::Ready(self.fail(failure));
+    }
+
+    fn size(&self) -> usize {
+        self.data().len()
+    }
+
+    fn detach(&mut self) {
+        Self::detach(self);
+    }
+}
+
+impl Item for Bytes {
+    fn is_of(source: &Source) -> bool {
+        matches!(source, Source::Bytes(_))
+    }
+
+    fn is_past(_: &Source) -> bool {
+        false
+    }
+
+    fn poll(
+        source: &mut Source,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<agentcore_client::Result<Self>>> {
+        if let Source::Events(_) = source
+            && let Source::Events(stream) = std::mem::replace(source, Source::Gone)
+        {
+            *source = Source::Bytes(Box::new(stream.into_bytes_stream()));
         }
+        match source {
+            Source::Bytes(stream) => Pin::new(&mut **stream).poll_next(cx),
+            Source::Events(_) | Source::Gone => Poll::Ready(None),
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.len()
+    }
+}
+
+/// Why no more items were gathered.
+enum Halt {
+    /// More may come, and then the waker is woken.
+    Waits,
+    /// As many as are handed over at a time.
+    Full,
+    /// None will come; why, `conclude` says.
+    Over,
+}
+
+impl Inner {
+    fn gather<T: Item>(&mut self, cx: &mut Context<'_>) -> (Vec<T>, Halt) {
+        let waited = self.waiting.take();
         let mut items = Vec::new();
         let mut bytes = 0;
+        if self.end.is_some() || self.failed.is_some() || T::is_past(&self.stream) {
+            return (items, Halt::Over);
+        }
         while items.len() < MAX_EVENTS && bytes < MAX_BYTES {
-            match poll(&mut self.stream, cx) {
+            match T::poll(&mut self.stream, cx) {
                 Poll::Ready(Some(Ok(mut item))) => {
                     // Before the next poll, which reads.
                     if items.len() < FEW {
-                        detach(&mut item);
+                        item.detach();
                     }
-                    bytes += size(&item);
+                    bytes += item.size();
                     items.push(item);
-                }
-                Poll::Ready(Some(Err(error))) if items.is_empty() => {
-                    return Poll::Ready(self.fail(error.into()));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     self.failed = Some(error.into());
-                    break;
+                    return (self.seen(items), Halt::Over);
                 }
                 // Asked once more, a stream that has ended says so again.
-                Poll::Ready(None) if !items.is_empty() => break,
-                Poll::Ready(None) => {
-                    self.finish(StreamEnd::Complete);
-                    return Poll::Ready(Batch::End);
+                Poll::Ready(None) => return (self.seen(items), Halt::Over),
+                Poll::Pending => {
+                    let same = waited.filter(|waker| waker.will_wake(cx.waker()));
+                    self.waiting = Some(same.unwrap_or_else(|| cx.waker().clone()));
+                    return (self.seen(items), Halt::Waits);
                 }
-                Poll::Pending => break,
             }
         }
-        if items.is_empty() {
-            if !self.waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                self.waiting = Some(cx.waker().clone());
-            }
-            return Poll::Pending;
-        }
+        (self.seen(items), Halt::Full)
+    }
+
+    fn seen<T>(&mut self, items: Vec<T>) -> Vec<T> {
         if let Source::Events(_) = self.stream {
             self.events_seen += items.len() as u64;
         }
-        Poll::Ready(Batch::Items(items))
+        items
+    }
+
+    /// What there is to say when no more items come.
+    fn conclude<T: Item>(&mut self, session: &str) -> Batch<T> {
+        if T::is_past(&self.stream) {
+            return Batch::Failed(Failure::Closed(Closed::Events(session.to_owned())));
+        }
+        match self.end {
+            Some(StreamEnd::Closed) => {
+                Batch::Failed(Failure::Closed(Closed::Stream(session.to_owned())))
+            }
+            Some(_) => Batch::End,
+            None => match self.failed.take() {
+                Some(failure) => self.fail(failure),
+                None => {
+                    self.finish(StreamEnd::Complete);
+                    Batch::End
+                }
+            },
+        }
     }
 
     fn fail<T>(&mut self, failure: Failure) -> Batch<T> {
@@ -246,39 +350,33 @@ impl Reading<'_> {
     /// The events that have arrived, at most 256 of them or 256 KiB; an error comes after what was
     /// received before it. Once raw bytes were read there are none, which is no proper end.
     pub fn poll_events(&self, cx: &mut Context<'_>) -> Poll<Batch<AgentEvent>> {
-        if let Source::Bytes(_) = self.0.lock().stream {
-            let session = self.0.head.session_id.clone();
-            return Poll::Ready(Batch::Failed(Failure::Closed(Closed::Events(session))));
-        }
-        self.0.poll_items(
-            cx,
-            |source, cx| match source {
-                Source::Events(stream) => Pin::new(&mut **stream).poll_next(cx),
-                Source::Bytes(_) | Source::Gone => Poll::Ready(None),
-            },
-            |event| event.data().len(),
-            AgentEvent::detach,
-        )
+        self.0.poll_items(cx)
     }
 
     /// The raw bytes that have arrived. From here on there are no events.
     pub fn poll_bytes(&self, cx: &mut Context<'_>) -> Poll<Batch<Bytes>> {
-        self.0.poll_items(
-            cx,
-            |source, cx| {
-                if let Source::Events(_) = source
-                    && let Source::Events(stream) = std::mem::replace(source, Source::Gone)
-                {
-                    *source = Source::Bytes(Box::new(stream.into_bytes_stream()));
-                }
-                match source {
-                    Source::Bytes(stream) => Pin::new(&mut **stream).poll_next(cx),
-                    Source::Events(_) | Source::Gone => Poll::Ready(None),
-                }
-            },
-            Bytes::len,
-            |_| {},
-        )
+        self.0.poll_items(cx)
+    }
+
+    /// The same, and nothing else: none if a poll has something else to say, which it still says.
+    pub fn gather_events(&self, cx: &mut Context<'_>) -> Poll<Vec<AgentEvent>> {
+        self.0.gather(cx)
+    }
+
+    /// The raw bytes that have arrived; none if a poll has something else to say.
+    pub fn gather_bytes(&self, cx: &mut Context<'_>) -> Poll<Vec<Bytes>> {
+        self.0.gather(cx)
+    }
+
+    /// Whether no more events have arrived since the last poll, which left this waker to be woken:
+    /// another one would find nothing.
+    pub fn waits_for_events(&self, waker: &Arc<TokenWaker>) -> bool {
+        self.0.waits::<AgentEvent>(waker)
+    }
+
+    /// The same for raw bytes.
+    pub fn waits_for_bytes(&self, waker: &Arc<TokenWaker>) -> bool {
+        self.0.waits::<Bytes>(waker)
     }
 }
 
@@ -295,7 +393,6 @@ mod tests {
         Auth, Body, Client, Environment, ErrorKind, HttpService, SendError, SendLimits,
     };
     use futures::future::BoxFuture;
-    use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
 
@@ -341,6 +438,16 @@ mod tests {
         (sender, Feed::new(client.invoke("hi").stream().await.unwrap()))
     }
 
+    /// A token of a queue that nobody watches.
+    fn quiet() -> (Arc<TokenWaker>, Waker) {
+        struct Quiet;
+        impl crate::Signal for Quiet {
+            fn raise(&self) {}
+        }
+        let token = TokenWaker::new(crate::ReadyQueue::new(Box::new(Quiet)), 7);
+        (Arc::clone(&token), Waker::from(token))
+    }
+
     fn event(number: usize) -> Chunk {
         Ok(Bytes::from(format!("data: \"{number}\"\n\n")))
     }
@@ -377,6 +484,58 @@ mod tests {
         assert!(matches!(reading.poll_events(&mut cx), Poll::Ready(Batch::End)));
         drop(reading);
         assert!(feed.begin_read().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_has_seen_all_is_told_of_more_without_asking_again() {
+        let (sender, feed) = feed().await;
+        let (token, waker) = quiet();
+        let mut cx = Context::from_waker(&waker);
+        let reading = feed.begin_read().unwrap();
+        assert!(!reading.waits_for_events(&token));
+        for number in 0..3 {
+            sender.unbounded_send(event(number)).unwrap();
+            token.arm();
+            let Poll::Ready(items) = reading.gather_events(&mut cx) else { panic!("one came") };
+            assert_eq!(items.len(), 1);
+            assert!(reading.waits_for_events(&token), "it has seen all");
+        }
+        assert!(reading.gather_events(&mut cx).is_pending());
+        assert_eq!(feed.events_seen(), 3);
+        sender.unbounded_send(Err("cut".into())).unwrap();
+        assert!(!reading.waits_for_events(&token), "it was told");
+        for _ in 0..2 {
+            let gathered = reading.gather_events(&mut cx);
+            assert!(matches!(gathered, Poll::Ready(items) if items.is_empty()));
+            assert_eq!(feed.end(), None);
+        }
+        let polled = reading.poll_events(&mut cx);
+        assert!(matches!(polled, Poll::Ready(Batch::Failed(Failure::Core(_)))));
+        assert_eq!(feed.end(), Some(StreamEnd::Truncated));
+        let gathered = reading.gather_events(&mut cx);
+        assert!(matches!(gathered, Poll::Ready(items) if items.is_empty()));
+        assert!(matches!(reading.poll_events(&mut cx), Poll::Ready(Batch::End)));
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_something_else_has_not_seen_all() {
+        let (sender, feed) = feed().await;
+        let (token, waker) = quiet();
+        let mut cx = Context::from_waker(&waker);
+        let reading = feed.begin_read().unwrap();
+        assert!(reading.gather_events(&mut cx).is_pending());
+        assert!(reading.waits_for_events(&token) && !reading.waits_for_bytes(&token));
+        assert!(reading.gather_bytes(&mut cx).is_pending());
+        assert!(reading.waits_for_bytes(&token) && !reading.waits_for_events(&token));
+        // Asked for what there cannot be, it is not asked for what has arrived.
+        sender.unbounded_send(event(1)).unwrap();
+        token.arm();
+        assert!(matches!(reading.gather_events(&mut cx), Poll::Ready(items) if items.is_empty()));
+        assert!(!reading.waits_for_bytes(&token));
+        let polled = reading.poll_events(&mut cx);
+        assert!(matches!(polled, Poll::Ready(Batch::Failed(Failure::Closed(Closed::Events(_))))));
+        assert!(!reading.waits_for_bytes(&token));
+        assert!(matches!(reading.gather_bytes(&mut cx), Poll::Ready(items) if items.len() == 1));
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use std::fmt;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Wake;
+use std::task::{Wake, Waker};
 
 #[cfg(unix)]
 use agentcore_client::internals::readiness::{Entered, enter};
@@ -109,6 +109,11 @@ impl ReadyQueue {
         }
     }
 
+    /// Makes the loop drain it again, whether there is anything or not.
+    pub fn ring(&self) {
+        self.signal.raise();
+    }
+
     /// All that has become ready since the last time, silencing the descriptor. Never waits.
     pub fn drain(&self) -> Vec<u64> {
         #[cfg(unix)]
@@ -153,9 +158,20 @@ impl TokenWaker {
         Arc::new(Self { queue, token, queued: AtomicBool::new(false) })
     }
 
+    /// Whether this is a waker of it.
+    pub(crate) fn is_behind(self: &Arc<Self>, waker: &Waker) -> bool {
+        // Not by `will_wake`: a clone may have another table than what it was cloned from.
+        waker.data() == Waker::from(Arc::clone(self)).data()
+    }
+
     /// The next wake counts. [`Background::turn`](crate::Background::turn) does this.
     pub fn arm(&self) {
         self.queued.store(false, Ordering::Release);
+    }
+
+    /// Whether it has not been woken since.
+    pub(crate) fn is_armed(&self) -> bool {
+        !self.queued.load(Ordering::Acquire)
     }
 
     #[cfg(unix)]
@@ -185,7 +201,6 @@ impl Wake for TokenWaker {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
-    use std::task::Waker;
 
     struct Count(Arc<AtomicUsize>);
 
