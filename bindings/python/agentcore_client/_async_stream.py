@@ -68,24 +68,25 @@ class AsyncAgentStream(StreamHead):
     ) -> Item:
         """The next item of a kind, of what has been taken or else of what arrives."""
         while True:
+            reader = self._reading
+            # One that waits on a loop that was closed never goes on.
+            if reader is not None and not reader.is_closed():
+                raise RuntimeError("the stream is being read by another task")
             item: Item
             for item in self._taken[kind]:
                 return item
-            reader = self._reading
-            # One that waits on a loop that was closed never goes on, and has taken nothing.
-            if reader is not None and not reader.is_closed():
-                raise RuntimeError("the stream is being read by another task")
             loop, queue = running()
             self._reading = loop
             try:
-                if self._eager:
+                # Only who comes straight from the loop can go by what was left there.
+                must_ask = self._eager
+                if must_ask:
                     # A sender that is faster than its reader must not keep the loop for itself.
                     # Before anything is taken, so that nothing is lost if this is cancelled.
                     await sleep(0)
                 self._eager = True
-                is_told = False
                 while True:
-                    token, items = take(self._native, queue.native, is_told)
+                    token, items = take(self._native, queue.native, must_ask)
                     if items is not None:
                         break
                     self._eager = False
@@ -99,7 +100,7 @@ class AsyncAgentStream(StreamHead):
                         raise
                     for item in self._taken[kind]:
                         return item
-                    is_told = True
+                    must_ask = True
             finally:
                 if self._reading is loop:
                     self._reading = None

@@ -41,7 +41,7 @@ pub(crate) fn hand_over(
     Ok(())
 }
 
-/// Whether the descriptor was left readable.
+/// Whether it was rung for those who went on, and needs to be drained again.
 fn hand_over_once(
     queue: &ReadyQueue,
     waiting: &Bound<'_, PyDict>,
@@ -95,7 +95,7 @@ fn hand_over_once(
     Ok(rings)
 }
 
-/// Gives what waits behind a token its turn, if it is a call.
+/// Gives what waits behind a token its turn, if it is a call or a stream.
 fn settle<'py>(
     waiting: &Bound<'py, PyDict>,
     token: u64,
@@ -116,6 +116,11 @@ fn settle<'py>(
                     Err(error) => Err(error),
                 },
                 Err(_) => {
+                    // Whoever does not wait any more, looks elsewhere first.
+                    if future.call_method0(name!(py, "done"))?.is_truthy()? {
+                        waiting.del_item(token)?;
+                        return Ok(None);
+                    }
                     let (taken, kind) = (behind.get_item(2)?, behind.get_item(3)?.extract()?);
                     match source.cast::<Stream>()?.get().settle(engine, taken.cast()?, kind) {
                         Ok(false) => return Ok(None),

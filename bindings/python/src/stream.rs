@@ -97,7 +97,8 @@ impl Stream {
         match items? {
             Some(items) if !items.is_empty() => taken.set_item(kind, items.try_iter()?)?,
             Some(_) => {}
-            None => return Ok(false),
+            // What was logged meanwhile is the reader's to tell.
+            None => return Ok(inner.feed.scope().has_lines()),
         }
         Ok(true)
     }
@@ -108,7 +109,7 @@ impl Stream {
         queue: &ReadyQueue,
         waits: impl FnOnce(&Reading<'_>, &Arc<TokenWaker>) -> bool,
     ) -> Option<u64> {
-        // Whoever was forked off and comes here first, has another queue.
+        // Whoever was forked off and comes straight from its loop, has another queue.
         self.0.peek()?.waits(queue, waits)
     }
 }
@@ -162,6 +163,10 @@ impl Inner {
     ) -> Option<u64> {
         let seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
         let seat = seat.as_ref().filter(|seat| queue.is_of(&seat.waker))?;
+        if self.feed.scope().has_lines() {
+            // The log is told where it is asked.
+            return None;
+        }
         waits(&self.feed.begin_read()?, &seat.waker).then_some(seat.token)
     }
 
@@ -183,7 +188,8 @@ impl Inner {
     }
 
     /// The items that have arrived, when its event loop is told so; `None` while none has, no items
-    /// if the reader must ask what else there is.
+    /// if the reader must ask what else there is. What was logged waits for the reader, whose context
+    /// it belongs to.
     fn gather<'py, T>(
         &self,
         py: Python<'py>,
@@ -197,7 +203,6 @@ impl Inner {
             }
             _ => Poll::Ready(Vec::new()),
         };
-        flush_logs(py, self.feed.scope());
         match polled {
             Poll::Ready(items) => list(py, items, to_python).map(Some),
             Poll::Pending => Ok(None),
@@ -295,14 +300,15 @@ impl Stream {
     }
 
     /// A token, and the events that have arrived: `None` while none has, an empty list at the end.
-    /// The token is what the queue gives when it is worth asking again; who asks because of that says so.
+    /// The token is what the queue gives when it is worth asking again; who asks because of that, or has
+    /// been away from its loop since it got the queue, must ask.
     fn take_events<'py>(
         &self,
         py: Python<'py>,
         queue: &ReadyQueue,
-        is_told: bool,
+        must_ask: bool,
     ) -> PyResult<(u64, Option<Bound<'py, PyList>>)> {
-        if !is_told && let Some(token) = self.waits(queue, |r, w| r.waits_for_events(w)) {
+        if !must_ask && let Some(token) = self.waits(queue, |r, w| r.waits_for_events(w)) {
             return Ok((token, None));
         }
         self.inner(py)?.take(py, queue, |r, cx| r.poll_events(cx), |item| event(py, item))
@@ -313,9 +319,9 @@ impl Stream {
         &self,
         py: Python<'py>,
         queue: &ReadyQueue,
-        is_told: bool,
+        must_ask: bool,
     ) -> PyResult<(u64, Option<Bound<'py, PyList>>)> {
-        if !is_told && let Some(token) = self.waits(queue, |r, w| r.waits_for_bytes(w)) {
+        if !must_ask && let Some(token) = self.waits(queue, |r, w| r.waits_for_bytes(w)) {
             return Ok((token, None));
         }
         self.inner(py)?.take(py, queue, |r, cx| r.poll_bytes(cx), |item| Ok(bytes(py, item)))
