@@ -256,6 +256,44 @@ say("done")
     assert not of_kind(local_data_plane, "disconnect", "bad_request")
 
 
+def test_a_child_forked_while_a_reader_lets_others_go_first(
+    local_data_plane: LocalDataPlane,
+) -> None:
+    """It has the queue in hand already, and must not wait there for what its parent gets."""
+    out = run(
+        local_data_plane,
+        FRAME
+        + """
+client = make_async()
+async def main():
+    stream = await client.stream({"mode": "stream", "tokens": 2, "delay_ms": 3000})
+    # What has arrived is taken without waiting, so the next reader lets others go first.
+    time.sleep(0.3)
+    said = [(await stream.__anext__()).text]
+    reading = asyncio.ensure_future(stream.__anext__())
+    pids = []
+    async def forker():
+        pids.append(os.fork())
+        if pids[0] == 0:
+            # Before its parent gets the next.
+            signal.alarm(2)
+            try:
+                await reading
+            except ClosedError:
+                os._exit(0)
+            os._exit(9)
+    await asyncio.ensure_future(forker())
+    said.append((await reading).text)
+    said += [event.text async for event in stream]
+    assert said == TOKENS[:2], said
+    reap(*pids)
+asyncio.run(main())
+say("done")
+""",
+    )
+    assert out == "done\n"
+
+
 def test_grandchildren(local_data_plane: LocalDataPlane) -> None:
     child = """
 def deeper(depth):

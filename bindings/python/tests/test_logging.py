@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from contextvars import ContextVar
 
 import pytest
 from agentcore_client import AsyncAgentCoreClient
@@ -81,6 +82,42 @@ def test_so_it_is_with_asyncio(local_data_plane, records):
 
     asyncio.run(main())
     assert any("ThrottlingException" in record.getMessage() for record in records())
+
+
+def test_what_a_stream_has_to_tell_is_told_in_its_readers_context(local_data_plane, monkeypatch):
+    """Not in that of whoever was the first to use the loop."""
+    told = []
+    reader: ContextVar[str] = ContextVar("reader", default="nobody")
+
+    class Here(logging.Handler):
+        def emit(self, record):
+            told.append((reader.get(), record.getMessage()))
+
+    logger = logging.getLogger("agentcore_client")
+    handler = Here()
+    logger.addHandler(handler)
+    monkeypatch.setattr(logger, "level", logging.DEBUG)
+    logger.manager._clear_cache()
+
+    async def main():
+        async with AsyncAgentCoreClient(**local_data_plane.client_options()) as client:
+
+            async def read(who, *chunks):
+                reader.set(who)
+                raw = {"mode": "raw", "content_type": "text/event-stream", "delay_ms": 50}
+                async with client.stream({**raw, "chunks": chunks}) as stream:
+                    assert [event.text async for event in stream] == ["a"]
+
+            await asyncio.create_task(read("first", "data: a\n\n"))
+            await asyncio.create_task(read("second", "data: a\n\n", "data: b"))
+
+    try:
+        asyncio.run(main())
+    finally:
+        logger.removeHandler(handler)
+    assert any("within an event" in line for _, line in told), told
+    assert "nobody" not in {who for who, _ in told}
+    assert [who for who, line in told if "within an event" in line] == ["second"]
 
 
 def test_a_local_agent_is_warned_of_once(monkeypatch):
