@@ -64,6 +64,18 @@ async fn silence_is_an_idle_timeout() {
 }
 
 #[tokio::test]
+async fn silence_after_a_read_was_given_up_is_not_idle() {
+    let plane = start(LocalDataPlane::builder());
+    let ask = json!({"mode": "stream", "tokens": 2, "delay_ms": 2000});
+    let mut stream = client(&plane).invoke(ask).timeouts(short()).stream().await.unwrap();
+    assert!(stream.try_next().await.unwrap().is_some());
+    let read = tokio::time::timeout(Duration::from_millis(50), stream.try_next()).await;
+    assert!(read.is_err(), "nothing comes so soon");
+    tokio::time::sleep(Duration::from_millis(1800)).await;
+    assert!(stream.try_next().await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn the_total_limit_covers_the_body() {
     let fault = Fault { stall_after_bytes: Some(200), ..Fault::new() };
     let timeouts = Timeouts::default().total(Duration::from_millis(400));

@@ -11,14 +11,19 @@ from ._stream import CHUNKS, EVENTS, HUNG_UP, StreamHead
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Generator,
+        Iterator,
+    )
     from types import TracebackType
-    from typing import Any, TypeVar
+    from typing import Any
 
     from ._ids import SessionId
     from ._native import AgentEvent
-
-    Item = TypeVar("Item")
 
 
 class AsyncAgentStream(StreamHead):
@@ -64,31 +69,30 @@ class AsyncAgentStream(StreamHead):
     async def _next(
         self,
         kind: int,
-        take: Callable[[_native.Stream, _native.ReadyQueue, bool], tuple[int, list[Item] | None]],
-    ) -> Item:
+        take: Callable[[_native.Stream, _native.ReadyQueue, list[Iterator[Any]], bool], int | None],
+    ) -> Any:
         """The next item of a kind, of what has been taken or else of what arrives."""
-        while True:
-            reader = self._reading
-            # One that waits on a loop that was closed never goes on.
-            if reader is not None and not reader.is_closed():
-                raise RuntimeError("the stream is being read by another task")
-            item: Item
-            for item in self._taken[kind]:
-                return item
-            loop, queue = running()
-            self._reading = loop
-            try:
-                # Only who comes straight from the loop can go by what was left there.
-                must_ask = self._eager
-                if must_ask:
-                    # A sender that is faster than its reader must not keep the loop for itself.
-                    # Before anything is taken, so that nothing is lost if this is cancelled.
-                    await sleep(0)
-                self._eager = True
-                while True:
-                    token, items = take(self._native, queue.native, must_ask)
-                    if items is not None:
-                        break
+        reader = self._reading
+        # One that waits on a loop that was closed never goes on.
+        if reader is not None and not reader.is_closed():
+            raise RuntimeError("the stream is being read by another task")
+        for item in self._taken[kind]:
+            return item
+        loop, queue = running()
+        self._reading = loop
+        try:
+            # Only who comes straight from the loop can go by what was left there.
+            must_ask = self._eager
+            if must_ask:
+                # A sender that is faster than its reader must not keep the loop for itself. Before
+                # anything is taken, so that nothing is lost if this is cancelled.
+                await sleep(0)
+            self._eager = True
+            while True:
+                # At the end it raises. A close by another thread, which empties what was taken, is
+                # told by asking again.
+                token = take(self._native, queue.native, self._taken, must_ask)
+                if token is not None:
                     self._eager = False
                     future: Future[None] = Future(loop=loop)
                     # What arrives is put where it is looked for first, whoever looks then.
@@ -97,16 +101,14 @@ class AsyncAgentStream(StreamHead):
                         await future
                     except BaseException:
                         queue.forget(token)
+                        self._native.rest()
                         raise
-                    for item in self._taken[kind]:
-                        return item
-                    must_ask = True
-            finally:
-                if self._reading is loop:
-                    self._reading = None
-            if not items:
-                raise StopAsyncIteration
-            self._taken[kind] = iter(items)
+                for item in self._taken[kind]:
+                    return item
+                must_ask = True
+        finally:
+            if self._reading is loop:
+                self._reading = None
 
     def close(self) -> None:
         """Closes the connection at once. Reading it afterwards raises `ClosedError`.

@@ -48,7 +48,8 @@ class StreamHead(Head):
 
     def __init__(self, native: Stream) -> None:
         self._native = native
-        # What has been taken from the socket and not been handed over yet.
+        # What has been taken from the socket and not been handed over yet. It is put there by the
+        # native half, since between that and any line here a signal's handler may raise.
         self._taken: list[Iterator[Any]] = [iter(()), iter(())]
         # Events that were taken and never handed over.
         self._forgotten = 0
@@ -110,10 +111,7 @@ class AgentStream(StreamHead):
                 return event
             # A loop, since another thread may close the stream, and thereby empty what is ready, at
             # any time: that must not look like the end.
-            events = self._native.next_events()
-            if events is None:
-                raise StopIteration
-            self._taken[EVENTS] = iter(events)
+            self._native.next_events(self._taken)
 
     def text_deltas(self) -> Iterator[str]:
         """What the agent says, as it says it, without the events that carry no text."""
@@ -132,10 +130,7 @@ class AgentStream(StreamHead):
             chunk: bytes
             for chunk in self._taken[CHUNKS]:
                 return chunk
-            chunks = self._native.next_bytes()
-            if chunks is None:
-                raise StopIteration
-            self._taken[CHUNKS] = iter(chunks)
+            self._native.next_bytes(self._taken)
 
     def close(self) -> None:
         """Closes the connection at once. Reading it afterwards raises `ClosedError`."""

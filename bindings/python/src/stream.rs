@@ -1,7 +1,6 @@
 //! An answer while it arrives, behind the public stream classes. Whoever reads
 //! it drives its socket: a thread on its lane, or an event loop's thread.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -9,12 +8,13 @@ use agentcore_client::{AgentEvent as CoreEvent, Bytes};
 use agentcore_ffi::{
     Background, Batch, Closed, Engine, Failure, Feed, Head, Lane, Lease, Owned, Reading, TokenWaker,
 };
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::errors::{flush_logs, raise};
 use crate::event::AgentEvent;
+use crate::known::name;
 use crate::queue::ReadyQueue;
 use crate::response::header_dict;
 use crate::wait::wait;
@@ -29,10 +29,6 @@ struct Inner {
     lease: Mutex<Option<Lease>>,
     /// Of the event loop that read it last.
     seat: Mutex<Option<Seat>>,
-    events_kept: Kept,
-    bytes_kept: Kept,
-    /// Events that were kept, and then the stream was closed.
-    never_given: AtomicU64,
 }
 
 /// Where an event loop waits for it.
@@ -43,11 +39,27 @@ struct Seat {
     background: &'static Background,
 }
 
-/// Where events are among what has been taken, as the Python half has it; then come raw bytes.
-const EVENTS: usize = 0;
+/// What was taken and has not been read: iterators, by kind, as the Python half has them.
+struct Taken<'a, 'py> {
+    list: &'a Bound<'py, PyList>,
+    kind: usize,
+}
 
-/// What was taken when a signal's handler raised: the next read gives it.
-type Kept = Mutex<Option<Py<PyList>>>;
+const EVENTS: usize = 0;
+const CHUNKS: usize = 1;
+
+impl Taken<'_, '_> {
+    fn is_empty(&self) -> PyResult<bool> {
+        let left = self.list.get_item(self.kind)?;
+        let left = left.call_method0(name!(left.py(), "__length_hint__"))?;
+        Ok(left.extract::<usize>()? == 0)
+    }
+
+    /// From here on they are the reader's, whatever interrupts it.
+    fn put(&self, items: &Bound<'_, PyList>) -> PyResult<()> {
+        self.list.set_item(self.kind, items.try_iter()?)
+    }
+}
 
 impl Drop for Inner {
     fn drop(&mut self) {
@@ -57,14 +69,7 @@ impl Drop for Inner {
 
 impl Stream {
     pub(crate) fn new(feed: Arc<Feed>, lease: Option<Lease>) -> Self {
-        let inner = Inner {
-            feed,
-            lease: Mutex::new(lease),
-            seat: Mutex::default(),
-            events_kept: Mutex::default(),
-            bytes_kept: Mutex::default(),
-            never_given: AtomicU64::new(0),
-        };
+        let inner = Inner { feed, lease: Mutex::new(lease), seat: Mutex::default() };
         Self(Owned::new(Engine::current(), inner))
     }
 
@@ -95,7 +100,7 @@ impl Stream {
             _ => inner.gather(py, |r, cx| r.gather_bytes(cx), |item| Ok(bytes(py, item))),
         };
         match items? {
-            Some(items) if !items.is_empty() => taken.set_item(kind, items.try_iter()?)?,
+            Some(items) if !items.is_empty() => Taken { list: taken, kind }.put(&items)?,
             Some(_) => {}
             // What was logged meanwhile is the reader's to tell.
             None => return Ok(inner.feed.scope().has_lines()),
@@ -121,21 +126,22 @@ impl Inner {
         })
     }
 
-    /// Waits for the next items on this thread; `None` at the end.
+    /// Waits for the next items on this thread and puts them where they are looked for.
     fn next<'py, T: Send>(
         &self,
-        py: Python<'py>,
+        taken: &Taken<'_, 'py>,
         poll: impl Fn(&Reading<'_>, &mut Context<'_>) -> Poll<Batch<T>> + Sync + Send,
         to_python: impl FnMut(T) -> PyResult<Bound<'py, PyAny>>,
-        kept: &Kept,
-    ) -> PyResult<Option<Bound<'py, PyList>>> {
+    ) -> PyResult<()> {
+        let py = taken.list.py();
         let reading = self.reading()?;
-        if let Some(items) = kept.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Ok(Some(items.into_bound(py)));
+        if !taken.is_empty()? {
+            // Another thread has read meanwhile.
+            return Ok(());
         }
         let lane = self.lane()?;
         let batch = match &lane {
-            Some(lane) => wait(py, lane, |cx| poll(&reading, cx)),
+            Some(lane) => wait(py, lane, |cx| poll(&reading, cx)).inspect_err(|_| self.feed.rest()),
             // After the end there is nothing to wait for.
             None => match poll(&reading, &mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(batch) => Ok(batch),
@@ -145,14 +151,7 @@ impl Inner {
             },
         };
         flush_logs(py, self.feed.scope());
-        let items = self.hand_over(py, batch?, to_python)?;
-        // The handler of a signal that came meanwhile would run as soon as this returns, and an
-        // exception of its own would take the items with it. So it runs while they are still here.
-        if let (Some(items), Err(raised)) = (&items, py.check_signals()) {
-            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(items.clone().unbind());
-            return Err(raised);
-        }
-        Ok(items)
+        self.hand_over(batch?, taken, to_python, PyStopIteration::new_err)
     }
 
     /// Whether an event loop has seen all that has arrived, and is told when more does.
@@ -170,21 +169,22 @@ impl Inner {
         waits(&self.feed.begin_read()?, &seat.waker).then_some(seat.token)
     }
 
-    /// The items that have arrived; `None` while none has, an empty list at the end.
+    /// Puts the items that have arrived where they are looked for; while none has, the token that tells
+    /// of them.
     fn take<'py, T>(
         &self,
-        py: Python<'py>,
         queue: &ReadyQueue,
+        taken: &Taken<'_, 'py>,
         poll: impl Fn(&Reading<'_>, &mut Context<'_>) -> Poll<Batch<T>>,
         to_python: impl FnMut(T) -> PyResult<Bound<'py, PyAny>>,
-    ) -> PyResult<(u64, Option<Bound<'py, PyList>>)> {
+    ) -> PyResult<Option<u64>> {
+        let py = taken.list.py();
         let reading = self.reading()?;
         let Seat { token, waker, background } = self.seat(py, queue)?;
         let polled = background.turn(&waker, |cx| poll(&reading, cx));
         flush_logs(py, self.feed.scope());
-        let Poll::Ready(batch) = polled else { return Ok((token, None)) };
-        let items = self.hand_over(py, batch, to_python)?;
-        Ok((token, Some(items.unwrap_or_else(|| PyList::empty(py)))))
+        let Poll::Ready(batch) = polled else { return Ok(Some(token)) };
+        self.hand_over(batch, taken, to_python, PyStopAsyncIteration::new_err).map(|()| None)
     }
 
     /// The items that have arrived, when its event loop is told so; `None` while none has, no items
@@ -211,15 +211,17 @@ impl Inner {
 
     fn hand_over<'py, T>(
         &self,
-        py: Python<'py>,
         batch: Batch<T>,
+        taken: &Taken<'_, 'py>,
         to_python: impl FnMut(T) -> PyResult<Bound<'py, PyAny>>,
-    ) -> PyResult<Option<Bound<'py, PyList>>> {
+        end: impl FnOnce(()) -> PyErr,
+    ) -> PyResult<()> {
+        let py = taken.list.py();
         match batch {
-            Batch::Items(items) => list(py, items, to_python).map(Some),
+            Batch::Items(items) => taken.put(&list(py, items, to_python)?),
             Batch::End => {
                 self.give_back();
-                Ok(None)
+                Err(end(()))
             }
             Batch::Failed(failure) => {
                 // Raw bytes go on to be read after somebody asked for events.
@@ -280,64 +282,65 @@ impl Stream {
 
     #[getter]
     fn events_seen(&self, py: Python<'_>) -> PyResult<u64> {
-        let inner = self.inner(py)?;
-        let kept = inner.events_kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = kept.as_ref().map_or(0, |events| events.bind(py).len() as u64);
-        let seen = inner.feed.events_seen();
-        Ok(seen.saturating_sub(waiting + inner.never_given.load(Ordering::Acquire)))
+        Ok(self.inner(py)?.feed.events_seen())
     }
 
-    /// Waits for events on this thread; `None` at the end.
-    fn next_events<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        let inner = self.inner(py)?;
-        inner.next(py, |r, cx| r.poll_events(cx), |item| event(py, item), &inner.events_kept)
-    }
-
-    /// Waits for raw bytes on this thread; `None` at the end.
-    fn next_bytes<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        let inner = self.inner(py)?;
-        inner.next(py, |r, cx| r.poll_bytes(cx), |item| Ok(bytes(py, item)), &inner.bytes_kept)
-    }
-
-    /// A token, and the events that have arrived: `None` while none has, an empty list at the end.
-    /// The token is what the queue gives when it is worth asking again; who asks because of that, or has
-    /// been away from its loop since it got the queue, must ask.
-    fn take_events<'py>(
-        &self,
-        py: Python<'py>,
-        queue: &ReadyQueue,
-        must_ask: bool,
-    ) -> PyResult<(u64, Option<Bound<'py, PyList>>)> {
-        if !must_ask && let Some(token) = self.waits(queue, |r, w| r.waits_for_events(w)) {
-            return Ok((token, None));
-        }
-        self.inner(py)?.take(py, queue, |r, cx| r.poll_events(cx), |item| event(py, item))
+    /// Waits for events on this thread and puts them into what has been taken. At the end, and only
+    /// then, it raises `StopIteration`.
+    fn next_events(&self, taken: &Bound<'_, PyList>) -> PyResult<()> {
+        let (py, taken) = (taken.py(), Taken { list: taken, kind: EVENTS });
+        self.inner(py)?.next(&taken, |r, cx| r.poll_events(cx), |item| event(py, item))
     }
 
     /// The same for raw bytes.
-    fn take_bytes<'py>(
+    fn next_bytes(&self, taken: &Bound<'_, PyList>) -> PyResult<()> {
+        let (py, taken) = (taken.py(), Taken { list: taken, kind: CHUNKS });
+        self.inner(py)?.next(&taken, |r, cx| r.poll_bytes(cx), |item| Ok(bytes(py, item)))
+    }
+
+    /// Puts the events that have arrived into what has been taken. While none has, gives the token that
+    /// the queue gives when it is worth asking again; who asks because of that, or has been away from
+    /// its loop since it got the queue, must ask. At the end it raises `StopAsyncIteration`.
+    fn take_events(
         &self,
-        py: Python<'py>,
         queue: &ReadyQueue,
+        taken: &Bound<'_, PyList>,
         must_ask: bool,
-    ) -> PyResult<(u64, Option<Bound<'py, PyList>>)> {
-        if !must_ask && let Some(token) = self.waits(queue, |r, w| r.waits_for_bytes(w)) {
-            return Ok((token, None));
+    ) -> PyResult<Option<u64>> {
+        if !must_ask && let Some(token) = self.waits(queue, |r, w| r.waits_for_events(w)) {
+            return Ok(Some(token));
         }
-        self.inner(py)?.take(py, queue, |r, cx| r.poll_bytes(cx), |item| Ok(bytes(py, item)))
+        let (py, taken) = (taken.py(), Taken { list: taken, kind: EVENTS });
+        self.inner(py)?.take(queue, &taken, |r, cx| r.poll_events(cx), |item| event(py, item))
+    }
+
+    /// The same for raw bytes.
+    fn take_bytes(
+        &self,
+        queue: &ReadyQueue,
+        taken: &Bound<'_, PyList>,
+        must_ask: bool,
+    ) -> PyResult<Option<u64>> {
+        if !must_ask && let Some(token) = self.waits(queue, |r, w| r.waits_for_bytes(w)) {
+            return Ok(Some(token));
+        }
+        let (py, taken) = (taken.py(), Taken { list: taken, kind: CHUNKS });
+        self.inner(py)?.take(queue, &taken, |r, cx| r.poll_bytes(cx), |item| Ok(bytes(py, item)))
+    }
+
+    /// A read by an event loop was given up: nobody waits until the next one.
+    fn rest(&self) {
+        if let Some(inner) = self.0.get() {
+            inner.feed.rest();
+        }
     }
 
     /// Closes the connection at once and wakes whoever waits.
-    fn close(&self, py: Python<'_>) {
+    fn close(&self) {
         // In a forked child there is nothing of its own to close.
         if let Some(inner) = self.0.get() {
             inner.feed.close();
             inner.give_back();
-            let take = |kept: &Kept| kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(events) = take(&inner.events_kept) {
-                inner.never_given.fetch_add(events.bind(py).len() as u64, Ordering::AcqRel);
-            }
-            drop(take(&inner.bytes_kept));
         }
     }
 }

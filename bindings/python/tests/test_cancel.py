@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import anyio
 import pytest
 import uvloop
-from agentcore_client import AgentCoreClient, AsyncAgentCoreClient, ClosedError, ConnectError
+from agentcore_client import (
+    AgentCoreClient,
+    AsyncAgentCoreClient,
+    ClosedError,
+    ConnectError,
+    Timeouts,
+)
 from support import HANG, POSIX, Script, disconnects, of_kind, wait_until
 
 if TYPE_CHECKING:
@@ -360,6 +366,21 @@ def test_a_stream_that_nobody_holds_any_more_hangs_up(
             await asyncio.sleep(0)
             gc.collect()
         disconnects(local_data_plane)
+
+    run(main())
+
+
+def test_silence_after_a_cancelled_read_is_not_idle(client: AsyncAgentCoreClient, run: Run) -> None:
+    async def main() -> None:
+        ask = {"mode": "stream", "tokens": 2, "delay_ms": 1_000}
+        stream = await client.stream(ask, timeouts=Timeouts(idle=0.4))
+        assert (await stream.__anext__()).text == "token0 "
+        with pytest.raises((TimeoutError, asyncio.TimeoutError)):
+            await asyncio.wait_for(stream.__anext__(), 0.01)
+        await asyncio.sleep(0.8)
+        # Silent for twice as long as the limit, of which no read has waited for more than a moment.
+        assert (await soon(stream.__anext__())).text == "token1 "
+        stream.close()
 
     run(main())
 

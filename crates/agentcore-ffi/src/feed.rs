@@ -123,6 +123,11 @@ impl Feed {
         free.then_some(Reading(self))
     }
 
+    /// A read was given up: until the next one nobody waits, and silence is not idle.
+    pub fn rest(&self) {
+        self.lock().stream.count_silence(false);
+    }
+
     /// Closes the connection at once and wakes whoever waits.
     pub fn close(&self) {
         let mut inner = self.lock();
@@ -162,11 +167,15 @@ impl Feed {
     }
 
     fn waits<T: Item>(&self, waker: &Arc<TokenWaker>) -> bool {
-        let inner = self.lock();
+        let mut inner = self.lock();
         let left = inner.waiting.as_ref();
-        T::is_of(&inner.stream)
+        let waits = T::is_of(&inner.stream)
             && waker.is_armed()
-            && left.is_some_and(|left| waker.is_behind(left))
+            && left.is_some_and(|left| waker.is_behind(left));
+        if waits {
+            inner.stream.count_silence(true);
+        }
+        waits
     }
 
     /// What `poll` logs is left in the scope; `None` if it panics, which is this stream's failure.
@@ -178,6 +187,16 @@ impl Feed {
                 inner.failed = Some(Failure::panicked(panic.as_ref()));
             })
             .ok()
+    }
+}
+
+impl Source {
+    fn count_silence(&mut self, counts: bool) {
+        match self {
+            Self::Events(stream) => stream.count_silence(counts),
+            Self::Bytes(stream) => stream.count_silence(counts),
+            Self::Gone => {}
+        }
     }
 }
 
@@ -290,6 +309,10 @@ impl Inner {
                 Poll::Pending => {
                     let same = waited.filter(|waker| waker.will_wake(cx.waker()));
                     self.waiting = Some(same.unwrap_or_else(|| cx.waker().clone()));
+                    if !items.is_empty() {
+                        // Nobody waits while these are worked on.
+                        self.stream.count_silence(false);
+                    }
                     return (self.seen(items), Halt::Waits);
                 }
             }
@@ -369,7 +392,7 @@ impl Reading<'_> {
     }
 
     /// Whether no more events have arrived since the last poll, which left this waker to be woken:
-    /// another one would find nothing.
+    /// another one would find nothing. If so, a read waits from now on.
     pub fn waits_for_events(&self, waker: &Arc<TokenWaker>) -> bool {
         self.0.waits::<AgentEvent>(waker)
     }
@@ -390,11 +413,12 @@ impl Drop for Reading<'_> {
 mod tests {
     use super::*;
     use agentcore_client::{
-        Auth, Body, Client, Environment, ErrorKind, HttpService, SendError, SendLimits,
+        Auth, Body, Client, Environment, ErrorKind, HttpService, SendError, SendLimits, Timeouts,
     };
     use futures::future::BoxFuture;
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
+    use std::time::Duration;
 
     type Chunk = std::result::Result<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -427,6 +451,12 @@ mod tests {
     }
 
     async fn feed() -> (futures::channel::mpsc::UnboundedSender<Chunk>, Feed) {
+        feed_with(Timeouts::default()).await
+    }
+
+    async fn feed_with(
+        timeouts: Timeouts,
+    ) -> (futures::channel::mpsc::UnboundedSender<Chunk>, Feed) {
         let (sender, receiver) = futures::channel::mpsc::unbounded();
         let client = Client::builder_from_env()
             .environment(Environment::empty())
@@ -435,7 +465,7 @@ mod tests {
             .transport(Canned(Mutex::new(Some(receiver))))
             .build()
             .unwrap();
-        (sender, Feed::new(client.invoke("hi").stream().await.unwrap()))
+        (sender, Feed::new(client.invoke("hi").timeouts(timeouts).stream().await.unwrap()))
     }
 
     /// A token of a queue that nobody watches.
@@ -536,6 +566,28 @@ mod tests {
         assert!(matches!(polled, Poll::Ready(Batch::Failed(Failure::Closed(Closed::Events(_))))));
         assert!(!reading.waits_for_bytes(&token));
         assert!(matches!(reading.gather_bytes(&mut cx), Poll::Ready(items) if items.len() == 1));
+    }
+
+    #[tokio::test]
+    async fn silence_counts_from_when_a_read_waits() {
+        const IDLE: Duration = Duration::from_secs(1);
+        let (sender, feed) = feed_with(Timeouts::default().idle(IDLE)).await;
+        let (token, waker) = quiet();
+        let mut cx = Context::from_waker(&waker);
+        let reading = feed.begin_read().unwrap();
+        sender.unbounded_send(event(0)).unwrap();
+        assert!(matches!(reading.gather_events(&mut cx), Poll::Ready(items) if items.len() == 1));
+        tokio::time::sleep(IDLE * 6 / 10).await;
+        assert!(reading.waits_for_events(&token));
+        tokio::time::sleep(IDLE * 6 / 10).await;
+        assert!(reading.gather_events(&mut cx).is_pending(), "1.2 s after the last event");
+        feed.rest();
+        tokio::time::sleep(IDLE * 6 / 10).await;
+        assert!(reading.gather_events(&mut cx).is_pending(), "1.2 s after the last read began");
+        let read = std::future::poll_fn(|cx| reading.poll_events(cx)).await;
+        let Batch::Failed(Failure::Core(error)) = read else { panic!("it ends some time") };
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(feed.end(), Some(StreamEnd::IdleTimeout));
     }
 
     #[tokio::test]

@@ -157,6 +157,11 @@ impl Receiver {
         })
     }
 
+    #[cfg(feature = "internals")]
+    pub(crate) fn count_silence(&mut self, counts: bool) {
+        self.body.count_silence(counts);
+    }
+
     fn broken(&mut self, cause: BodyError) -> Error {
         match cause {
             BodyError::Broken(cause) => {

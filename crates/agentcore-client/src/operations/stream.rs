@@ -235,6 +235,14 @@ impl AgentStream {
         }
     }
 
+    /// For who reads in batches, and so polls when no read waits: whether silence counts from now on
+    /// towards the idle limit. A poll that finds nothing lets it count in any case.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn count_silence(&mut self, counts: bool) {
+        self.receiver.count_silence(counts);
+    }
+
     fn let_go(&mut self) {
         if let Some(on_drop) = self.on_drop.take() {
             on_drop(self.receiver.head.session_id.clone());
@@ -500,6 +508,13 @@ impl BytesStream {
     /// Closes the connection at once. The agent may go on; `stop_session` ends it.
     pub fn close(&mut self) {
         self.0.close();
+    }
+
+    /// See `AgentStream::count_silence`.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn count_silence(&mut self, counts: bool) {
+        self.0.count_silence(counts);
     }
 }
 

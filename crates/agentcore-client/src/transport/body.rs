@@ -23,6 +23,10 @@ type BoxStream = Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
 /// How soon to look again when bytes wait in the kernel that the run-time has not told us of.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// Who looks so much later than the alarm rang, did not wait for it: a read was given up and another
+/// one begun, or the process was paused.
+const AWAY: Duration = Duration::from_secs(1);
+
 /// The body of an answer, chunk by chunk as they arrive.
 pub struct Body {
     source: Source,
@@ -89,6 +93,12 @@ impl Body {
         self.clock = Clock { idle, end, ..Clock::default() };
     }
 
+    /// Whether silence counts from now on, or not before the next poll that finds none.
+    #[cfg(feature = "internals")]
+    pub(crate) fn count_silence(&mut self, counts: bool) {
+        self.clock.waiting_since = counts.then(Instant::now);
+    }
+
     /// The next chunk. After an end, an error or a limit the connection is closed or given back,
     /// and there is nothing more.
     pub(crate) fn poll_chunk(
@@ -104,7 +114,7 @@ impl Body {
                 self.clock.waiting_since = None;
                 polled
             }
-            Poll::Pending => match ready!(self.clock.poll(|due| self.source.poll_alarm(cx, due))) {
+            Poll::Pending => match ready!(self.poll_limits(cx)) {
                 // Waits a moment for the run-time to notice what the kernel already has.
                 Limit::Idle if self.source.is_stirred() => {
                     if self.source.poll_alarm(cx, Instant::now() + LOOK_AGAIN).is_ready() {
@@ -128,6 +138,16 @@ impl Body {
             None => self.source.finish(),
         }
         Poll::Ready(polled)
+    }
+
+    /// The limit that has passed while nothing came.
+    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<Limit> {
+        let limit = ready!(self.clock.poll(|due| self.source.poll_alarm(cx, due)));
+        if limit == Limit::Idle && self.clock.was_away() {
+            self.clock.waiting_since = None;
+            return self.clock.poll(|due| self.source.poll_alarm(cx, due));
+        }
+        Poll::Ready(limit)
     }
 }
 
@@ -245,6 +265,13 @@ impl Clock {
             (None, Some(end)) => Some((end, Limit::Total)),
             (None, None) => None,
         }
+    }
+
+    /// Whether idle passed long ago, so that nobody can have waited all the time.
+    fn was_away(&self) -> bool {
+        let rang =
+            self.waiting_since.zip(self.idle).and_then(|(since, idle)| since.checked_add(idle));
+        rang.is_some_and(|rang| rang.elapsed() > AWAY)
     }
 
     /// `alarm` waits for a point in time.
