@@ -1,9 +1,9 @@
 //! Sockets of the gateway from outside: a WebSocket client that is not ours, and a function that
 //! writes down what it was given.
 
+use crate::patient::Patient;
 use crate::support::{Call, SECONDS, start};
 use agentcore_local::{Fault, Gateway, JournalEvent, LocalDataPlane};
-use agentcore_tests::patient::Patient;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

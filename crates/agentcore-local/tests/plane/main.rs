@@ -9,5 +9,6 @@ mod binary;
 mod faults;
 mod function;
 mod gateway;
+pub mod patient;
 mod sessions;
 mod support;

@@ -1,8 +1,8 @@
 //! A client made of a socket and a signer, so that nothing between the tests and the bytes can help.
 //! The plane's clock is set to one fixed moment, and requests are signed for that moment.
 
+use crate::patient::Patient;
 use agentcore_local::{Builder, LocalDataPlane};
-use agentcore_tests::patient::Patient;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use std::io::{self, Read, Write};
