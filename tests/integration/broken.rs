@@ -76,6 +76,19 @@ async fn silence_after_a_read_was_given_up_is_not_idle() {
 }
 
 #[tokio::test]
+async fn a_reader_that_is_always_late_has_its_end_too() {
+    let plane = start(LocalDataPlane::builder());
+    let ask = json!({"mode": "silent"});
+    let mut stream = client(&plane).invoke(ask).timeouts(short()).stream().await.unwrap();
+    for _ in 0..2 {
+        let read = tokio::time::timeout(Duration::from_millis(1), stream.try_next()).await;
+        assert!(read.is_err(), "once it may have been away");
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+    }
+    assert_eq!(seen(&stream.try_next().await.unwrap_err()).0, "Timeout");
+}
+
+#[tokio::test]
 async fn the_total_limit_covers_the_body() {
     let fault = Fault { stall_after_bytes: Some(200), ..Fault::new() };
     let timeouts = Timeouts::default().total(Duration::from_millis(400));

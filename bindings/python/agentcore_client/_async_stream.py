@@ -101,7 +101,8 @@ class AsyncAgentStream(StreamHead):
                         await future
                     except BaseException:
                         queue.forget(token)
-                        self._native.rest()
+                        if self._reading is loop:
+                            self._native.rest()
                         raise
                 for item in self._taken[kind]:
                     return item

@@ -2,7 +2,7 @@
 //! what they are told. And the log, which takes the same way out.
 
 use agentcore_client::Error;
-use agentcore_ffi::{Failure, Scope};
+use agentcore_ffi::{Failure, Feed, Scope};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -11,6 +11,15 @@ use crate::known::Known;
 /// The exception for a failure.
 pub(crate) fn raise(py: Python<'_>, failure: &Failure) -> PyErr {
     build(py, failure).unwrap_or_else(|error| error)
+}
+
+/// The same; if it was not to be had, such as for what a signal's handler raised, the stream keeps the
+/// failure for its next read: it must never look like a proper end.
+pub(crate) fn raise_of(py: Python<'_>, feed: &Feed, failure: Failure) -> PyErr {
+    build(py, &failure).unwrap_or_else(|error| {
+        feed.tell_again(failure);
+        error
+    })
 }
 
 /// The exception for an error of the core.

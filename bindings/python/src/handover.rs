@@ -62,7 +62,10 @@ fn hand_over_once(
     } else {
         // A forked child that goes on with its parent's loop: each poll says whose it is.
         for (token, _) in waiting.copy()? {
-            ready.extend(settle(waiting, token.extract()?, engine)?);
+            match settle(waiting, token.extract()?, engine) {
+                Ok(told) => ready.extend(told),
+                Err(error) => failed = failed.and(Err(error)),
+            }
         }
     }
     // All must be on their way before the first goes on: it may turn the loop itself.

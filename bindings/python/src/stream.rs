@@ -12,7 +12,7 @@ use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::errors::{flush_logs, raise};
+use crate::errors::{flush_logs, raise, raise_of};
 use crate::event::AgentEvent;
 use crate::known::name;
 use crate::queue::ReadyQueue;
@@ -82,9 +82,7 @@ impl Stream {
         let inner = self.0.peek().ok_or_else(|| raise(py, &Failure::Closed(Closed::InParent)))?;
         Ok(inner.feed.head())
     }
-}
 
-impl Stream {
     /// Puts what has arrived where the reader who is told of it looks first. Whether to tell.
     pub(crate) fn settle(
         &self,
@@ -136,7 +134,7 @@ impl Inner {
         let py = taken.list.py();
         let reading = self.reading()?;
         if !taken.is_empty()? {
-            // Another thread has read meanwhile.
+            // Another thread has read meanwhile, which is no reason to lose what it took.
             return Ok(());
         }
         let lane = self.lane()?;
@@ -150,8 +148,11 @@ impl Inner {
                 }
             },
         };
+        let handed = batch
+            .and_then(|batch| self.hand_over(batch, taken, to_python, PyStopIteration::new_err));
+        drop(reading);
         flush_logs(py, self.feed.scope());
-        self.hand_over(batch?, taken, to_python, PyStopIteration::new_err)
+        handed
     }
 
     /// Whether an event loop has seen all that has arrived, and is told when more does.
@@ -180,11 +181,20 @@ impl Inner {
     ) -> PyResult<Option<u64>> {
         let py = taken.list.py();
         let reading = self.reading()?;
+        if !taken.is_empty()? {
+            return Ok(None);
+        }
         let Seat { token, waker, background } = self.seat(py, queue)?;
         let polled = background.turn(&waker, |cx| poll(&reading, cx));
+        let handed = match polled {
+            Poll::Ready(batch) => self
+                .hand_over(batch, taken, to_python, PyStopAsyncIteration::new_err)
+                .map(|()| None),
+            Poll::Pending => Ok(Some(token)),
+        };
+        drop(reading);
         flush_logs(py, self.feed.scope());
-        let Poll::Ready(batch) = polled else { return Ok(Some(token)) };
-        self.hand_over(batch, taken, to_python, PyStopAsyncIteration::new_err).map(|()| None)
+        handed
     }
 
     /// The items that have arrived, when its event loop is told so; `None` while none has, no items
@@ -228,7 +238,7 @@ impl Inner {
                 if self.feed.end().is_some() {
                     self.give_back();
                 }
-                Err(raise(py, &failure))
+                Err(raise_of(py, &self.feed, failure))
             }
         }
     }
@@ -251,6 +261,8 @@ impl Inner {
             return Ok(seat.clone());
         }
         let background = Engine::current().background().map_err(|failure| raise(py, &failure))?;
+        // The one before may have gone with its loop, in the middle of a read.
+        self.feed.forget_silence();
         let (token, waker) = queue.waker();
         Ok(known.insert(Seat { token, waker, background }).clone())
     }

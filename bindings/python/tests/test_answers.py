@@ -18,6 +18,7 @@ from agentcore_client import (
     ClosedError,
     ProtocolError,
     SessionId,
+    StreamInterruptedError,
 )
 
 SSE = "text/event-stream"
@@ -313,7 +314,7 @@ def test_a_close_at_any_moment_is_no_end_of_the_answer_in_asyncio(local_data_pla
 
     async def main():
         streams = []
-        code = AsyncAgentStream.__anext__.__code__
+        code = AsyncAgentStream._next.__code__
         async with AsyncAgentCoreClient(**local_data_plane.client_options()) as client:
             for trace in closed_at_each_line(code, lambda: streams[-1].close()):
                 streams.append(await client.stream(payload))
@@ -327,6 +328,48 @@ def test_a_close_at_any_moment_is_no_end_of_the_answer_in_asyncio(local_data_pla
 
     asyncio.run(main())
     assert {type(one) for one in seen} == {AgentEvent, str}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_end_that_a_signal_kept_from_being_told_is_told_again(
+    local_data_plane, monkeypatch, is_async
+):
+    class Alarm(Exception):
+        pass
+
+    def alarm(*_):
+        monkeypatch.undo()
+        raise Alarm
+
+    options = local_data_plane.client_options()
+    local_data_plane.add_fault(reset_after_bytes=100)
+    ask = {"mode": "stream", "tokens": 100}
+    seen = []
+
+    def read():
+        stream = AgentCoreClient(**options).stream(ask)
+        for _ in range(3):
+            try:
+                for _ in stream:
+                    pass
+                seen.append("end")
+            except (Alarm, StreamInterruptedError) as error:
+                seen.append(type(error).__name__)
+
+    async def read_async():
+        stream = await AsyncAgentCoreClient(**options).stream(ask)
+        for _ in range(3):
+            try:
+                async for _ in stream:
+                    pass
+                seen.append("end")
+            except (Alarm, StreamInterruptedError) as error:
+                seen.append(type(error).__name__)
+
+    # As by a signal's handler while the exception is made.
+    monkeypatch.setattr("agentcore_client._errors.Attempt", alarm)
+    asyncio.run(read_async()) if is_async else read()
+    assert seen == ["Alarm", "StreamInterruptedError", "end"]
 
 
 def test_a_stream_is_asked_for_once(local_data_plane):

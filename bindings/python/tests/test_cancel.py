@@ -22,6 +22,7 @@ from agentcore_client import (
     AsyncAgentCoreClient,
     ClosedError,
     ConnectError,
+    RequestTimeoutError,
     Timeouts,
 )
 from support import HANG, POSIX, Script, disconnects, of_kind, wait_until
@@ -381,6 +382,24 @@ def test_silence_after_a_cancelled_read_is_not_idle(client: AsyncAgentCoreClient
         # Silent for twice as long as the limit, of which no read has waited for more than a moment.
         assert (await soon(stream.__anext__())).text == "token1 "
         stream.close()
+
+    run(main())
+
+
+def test_cancelled_reads_wait_for_the_limit_together(
+    client: AsyncAgentCoreClient, run: Run
+) -> None:
+    async def main() -> None:
+        stream = await client.stream(SILENT, timeouts=Timeouts(idle=0.5))
+        for _ in range(100):
+            try:
+                await asyncio.wait_for(stream.__anext__(), 0.1)
+            except RequestTimeoutError as error:
+                assert (error.limit, stream.end) == ("idle", "idle_timeout")
+                return
+            except (TimeoutError, asyncio.TimeoutError):
+                pass
+        pytest.fail("10 s of reading are half a second")
 
     run(main())
 

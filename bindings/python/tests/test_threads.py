@@ -197,8 +197,10 @@ def test_two_threads_cannot_read_one_stream(client: AgentCoreClient) -> None:
     outcome: list[BaseException] = []
     reader = reads_in(stream, outcome)
     time.sleep(0.1)
-    with pytest.raises(RuntimeError, match="another thread"):
-        next(stream)
+    for _ in range(2):
+        # Being refused is nobody else's right to read.
+        with pytest.raises(RuntimeError, match="another thread"):
+            next(stream)
     reader.join(HANG)
     assert not outcome, "the first one is not disturbed"
     assert list(stream) == []

@@ -120,12 +120,30 @@ impl Feed {
     /// The right to read: one reader at a time.
     pub fn begin_read(&self) -> Option<Reading<'_>> {
         let free = !self.reading.swap(true, Ordering::AcqRel);
-        free.then_some(Reading(self))
+        // Made only then: dropping one gives the right back.
+        free.then(|| Reading(self))
     }
 
-    /// A read was given up: until the next one nobody waits, and silence is not idle.
+    /// A read was given up: until the next one nobody waits, and silence does not count.
     pub fn rest(&self) {
         self.lock().stream.count_silence(false);
+    }
+
+    /// Another reader takes over, who has not waited yet.
+    pub fn forget_silence(&self) {
+        match &mut self.lock().stream {
+            Source::Events(stream) => stream.forget_silence(),
+            Source::Bytes(stream) => stream.forget_silence(),
+            Source::Gone => {}
+        }
+    }
+
+    /// The failure that was its end could not be told: the next read gives it once more.
+    pub fn tell_again(&self, failure: Failure) {
+        let mut inner = self.lock();
+        if inner.end.is_some() {
+            inner.failed = Some(failure);
+        }
     }
 
     /// Closes the connection at once and wakes whoever waits.
@@ -332,18 +350,17 @@ impl Inner {
         if T::is_past(&self.stream) {
             return Batch::Failed(Failure::Closed(Closed::Events(session.to_owned())));
         }
-        match self.end {
-            Some(StreamEnd::Closed) => {
+        match (self.end, self.failed.take()) {
+            (None, Some(failure)) => self.fail(failure),
+            (None, None) => {
+                self.finish(StreamEnd::Complete);
+                Batch::End
+            }
+            (Some(_), Some(failure)) => Batch::Failed(failure),
+            (Some(StreamEnd::Closed), None) => {
                 Batch::Failed(Failure::Closed(Closed::Stream(session.to_owned())))
             }
-            Some(_) => Batch::End,
-            None => match self.failed.take() {
-                Some(failure) => self.fail(failure),
-                None => {
-                    self.finish(StreamEnd::Complete);
-                    Batch::End
-                }
-            },
+            (Some(_), None) => Batch::End,
         }
     }
 
@@ -569,6 +586,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_is_refused_takes_nothing_from_who_reads() {
+        let (_sender, feed) = feed().await;
+        let reading = feed.begin_read().unwrap();
+        for _ in 0..3 {
+            assert!(feed.begin_read().is_none());
+        }
+        drop(reading);
+        assert!(feed.begin_read().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_end_that_could_not_be_told_is_told_again() {
+        let (sender, feed) = feed().await;
+        let mut cx = Context::from_waker(Waker::noop());
+        let reading = feed.begin_read().unwrap();
+        sender.unbounded_send(Err("cut".into())).unwrap();
+        for _ in 0..2 {
+            let Poll::Ready(Batch::Failed(failure)) = reading.poll_events(&mut cx) else {
+                panic!("it is cut")
+            };
+            assert_eq!(feed.end(), Some(StreamEnd::Truncated));
+            feed.tell_again(failure);
+        }
+        assert!(matches!(reading.poll_bytes(&mut cx), Poll::Ready(Batch::Failed(_))));
+        assert!(matches!(reading.poll_events(&mut cx), Poll::Ready(Batch::End)));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_end_needs_not_be_told_again() {
+        let (sender, feed) = feed().await;
+        let mut cx = Context::from_waker(Waker::noop());
+        let reading = feed.begin_read().unwrap();
+        assert!(reading.poll_bytes(&mut cx).is_pending());
+        let Poll::Ready(Batch::Failed(failure)) = reading.poll_events(&mut cx) else {
+            panic!("there are none any more")
+        };
+        feed.tell_again(failure);
+        sender.unbounded_send(event(1)).unwrap();
+        assert!(matches!(reading.poll_bytes(&mut cx), Poll::Ready(Batch::Items(_))));
+    }
+
+    #[tokio::test]
     async fn silence_counts_from_when_a_read_waits() {
         const IDLE: Duration = Duration::from_secs(1);
         let (sender, feed) = feed_with(Timeouts::default().idle(IDLE)).await;
@@ -583,11 +642,13 @@ mod tests {
         assert!(reading.gather_events(&mut cx).is_pending(), "1.2 s after the last event");
         feed.rest();
         tokio::time::sleep(IDLE * 6 / 10).await;
+        let resumed = std::time::Instant::now();
         assert!(reading.gather_events(&mut cx).is_pending(), "1.2 s after the last read began");
         let read = std::future::poll_fn(|cx| reading.poll_events(cx)).await;
         let Batch::Failed(Failure::Core(error)) = read else { panic!("it ends some time") };
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(feed.end(), Some(StreamEnd::IdleTimeout));
+        assert!(resumed.elapsed() < IDLE, "the read before counts, too");
     }
 
     #[tokio::test]

@@ -162,6 +162,11 @@ impl Receiver {
         self.body.count_silence(counts);
     }
 
+    #[cfg(feature = "internals")]
+    pub(crate) fn forget_silence(&mut self) {
+        self.body.forget_silence();
+    }
+
     fn broken(&mut self, cause: BodyError) -> Error {
         match cause {
             BodyError::Broken(cause) => {

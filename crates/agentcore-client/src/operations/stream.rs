@@ -235,12 +235,19 @@ impl AgentStream {
         }
     }
 
-    /// For who reads in batches, and so polls when no read waits: whether silence counts from now on
-    /// towards the idle limit. A poll that finds nothing lets it count in any case.
+    /// For who reads in batches, and so polls when no read waits: whether silence goes on to count
+    /// from now on towards the idle limit. A poll that finds nothing lets it count in any case.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     pub fn count_silence(&mut self, counts: bool) {
         self.receiver.count_silence(counts);
+    }
+
+    /// Forgets the silence so far, which another reader has waited for.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn forget_silence(&mut self) {
+        self.receiver.forget_silence();
     }
 
     fn let_go(&mut self) {
@@ -515,6 +522,13 @@ impl BytesStream {
     #[doc(hidden)]
     pub fn count_silence(&mut self, counts: bool) {
         self.0.count_silence(counts);
+    }
+
+    /// See `AgentStream::forget_silence`.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn forget_silence(&mut self) {
+        self.0.forget_silence();
     }
 }
 

@@ -23,8 +23,8 @@ type BoxStream = Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
 /// How soon to look again when bytes wait in the kernel that the run-time has not told us of.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Who looks so much later than the alarm rang, did not wait for it: a read was given up and another
-/// one begun, or the process was paused.
+/// Who looks so much later than the alarm rang, may not have waited for it: a read was given up and
+/// another one begun, or the process was paused.
 const AWAY: Duration = Duration::from_secs(1);
 
 /// The body of an answer, chunk by chunk as they arrive.
@@ -93,10 +93,16 @@ impl Body {
         self.clock = Clock { idle, end, ..Clock::default() };
     }
 
-    /// Whether silence counts from now on, or not before the next poll that finds none.
+    /// Whether silence goes on to count from now on, or not before the next poll that finds nothing.
     #[cfg(feature = "internals")]
     pub(crate) fn count_silence(&mut self, counts: bool) {
-        self.clock.waiting_since = counts.then(Instant::now);
+        self.clock.silence.count(counts);
+    }
+
+    /// Forgets the silence so far.
+    #[cfg(feature = "internals")]
+    pub(crate) fn forget_silence(&mut self) {
+        self.clock.silence = Silence::default();
     }
 
     /// The next chunk. After an end, an error or a limit the connection is closed or given back,
@@ -111,7 +117,7 @@ impl Body {
                 polled.map(|_| Err(BodyError::Timeout(Limit::Total)))
             }
             Poll::Ready(polled) => {
-                self.clock.waiting_since = None;
+                self.clock.silence = Silence::default();
                 polled
             }
             Poll::Pending => match ready!(self.poll_limits(cx)) {
@@ -125,7 +131,7 @@ impl Body {
                 // What came in the meantime has been read by that look into the socket.
                 limit => match self.source.poll(cx) {
                     Poll::Ready(polled) if limit == Limit::Idle => {
-                        self.clock.waiting_since = None;
+                        self.clock.silence = Silence::default();
                         polled
                     }
                     _ => Some(Err(BodyError::Timeout(limit))),
@@ -143,8 +149,7 @@ impl Body {
     /// The limit that has passed while nothing came.
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<Limit> {
         let limit = ready!(self.clock.poll(|due| self.source.poll_alarm(cx, due)));
-        if limit == Limit::Idle && self.clock.was_away() {
-            self.clock.waiting_since = None;
+        if limit == Limit::Idle && self.clock.starts_over() {
             return self.clock.poll(|due| self.source.poll_alarm(cx, due));
         }
         Poll::Ready(limit)
@@ -249,7 +254,29 @@ impl fmt::Debug for Body {
 struct Clock {
     idle: Option<Duration>,
     end: Option<Instant>,
-    waiting_since: Option<Instant>,
+    silence: Silence,
+}
+
+/// How long reads have waited since something came.
+#[derive(Default)]
+struct Silence {
+    /// The read that waits now.
+    since: Option<Instant>,
+    /// The reads before it, which were given up.
+    before: Duration,
+    /// Whether it has been begun anew.
+    anew: bool,
+}
+
+#[cfg(feature = "internals")]
+impl Silence {
+    fn count(&mut self, counts: bool) {
+        if counts {
+            self.since.get_or_insert_with(Instant::now);
+        } else if let Some(since) = self.since.take() {
+            self.before += since.elapsed();
+        }
+    }
 }
 
 impl Clock {
@@ -257,8 +284,13 @@ impl Clock {
         self.end.is_some_and(|end| Instant::now() >= end)
     }
 
+    /// When a read that has waited since then is an idle one.
+    fn idles(&self, since: Instant) -> Option<Instant> {
+        since.checked_add(self.idle?.saturating_sub(self.silence.before))
+    }
+
     fn due(&self, since: Instant) -> Option<(Instant, Limit)> {
-        let idle = self.idle.and_then(|idle| since.checked_add(idle));
+        let idle = self.idles(since);
         match (idle, self.end) {
             (Some(idle), Some(end)) if end < idle => Some((end, Limit::Total)),
             (Some(idle), _) => Some((idle, Limit::Idle)),
@@ -267,11 +299,15 @@ impl Clock {
         }
     }
 
-    /// Whether idle passed long ago, so that nobody can have waited all the time.
-    fn was_away(&self) -> bool {
-        let rang =
-            self.waiting_since.zip(self.idle).and_then(|(since, idle)| since.checked_add(idle));
-        rang.is_some_and(|rang| rang.elapsed() > AWAY)
+    /// Whether idle passed so long ago that nobody may have waited for it. Only once until something
+    /// comes: a reader that is always late must have an end, too.
+    fn starts_over(&mut self) -> bool {
+        let passed = self.silence.since.and_then(|since| self.idles(since));
+        let anew = !self.silence.anew && passed.is_some_and(|passed| passed.elapsed() > AWAY);
+        if anew {
+            self.silence = Silence { anew, ..Silence::default() };
+        }
+        anew
     }
 
     /// `alarm` waits for a point in time.
@@ -279,7 +315,7 @@ impl Clock {
         if self.idle.is_none() && self.end.is_none() {
             return Poll::Pending;
         }
-        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let since = *self.silence.since.get_or_insert_with(Instant::now);
         let Some((due, limit)) = self.due(since) else { return Poll::Pending };
         alarm(due).map(|()| limit)
     }
