@@ -278,17 +278,16 @@ async def async_streams(side: Async, options: Options) -> Options:
     counts = {"opened": 0, "done": 0}
 
     async def stream() -> None:
-        number = 0
+        # What they say is looked at afterwards.
+        seen: list[str] = []
 
         def each(text: str) -> bool:
-            nonlocal number
-            sent(text, number, size)
-            number += 1
-            if number == 1:
+            seen.append(text)
+            if len(seen) == 1:
                 counts["opened"] += 1
                 if counts["opened"] == streams:
                     opened.set()
-            if number <= units:
+            if len(seen) <= units:
                 return False
             counts["done"] += 1
             if counts["done"] == streams:
@@ -296,8 +295,10 @@ async def async_streams(side: Async, options: Options) -> Options:
             return True
 
         await side.follow(payload, each, stay)
-        if number != units + 1:
-            raise AssertionError(f"a stream ended after {number} events")
+        if len(seen) != units + 1:
+            raise AssertionError(f"a stream ended after {len(seen)} events")
+        for number, text in enumerate(seen):
+            sent(text, number, size)
 
     gc.collect()  # Only here: what opening leaves behind is there for a user, too.
     before = resident_kib()
