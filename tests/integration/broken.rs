@@ -6,6 +6,7 @@ use std::time::Duration;
 use agentcore_client::{AgentStream, Delivery, Error, Limits, SessionId, StreamEnd, Timeouts};
 use agentcore_local::{Fault, LocalDataPlane};
 use agentcore_tests::{builder, client, seen, short, start};
+use futures::StreamExt as _;
 use serde_json::json;
 
 /// Reads to the end; the events' texts, and the error if there is one.
@@ -66,13 +67,40 @@ async fn silence_is_an_idle_timeout() {
 #[tokio::test]
 async fn silence_after_a_read_was_given_up_is_not_idle() {
     let plane = start(LocalDataPlane::builder());
-    let ask = json!({"mode": "stream", "tokens": 2, "delay_ms": 2000});
+    let ask = json!({"mode": "stream", "tokens": 2, "delay_ms": 1000});
     let mut stream = client(&plane).invoke(ask).timeouts(short()).stream().await.unwrap();
     assert!(stream.try_next().await.unwrap().is_some());
     let read = tokio::time::timeout(Duration::from_millis(50), stream.try_next()).await;
     assert!(read.is_err(), "nothing comes so soon");
-    tokio::time::sleep(Duration::from_millis(1800)).await;
+    tokio::time::sleep(Duration::from_millis(800)).await;
     assert!(stream.try_next().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn reads_that_are_given_up_wait_for_the_limit_together() {
+    let plane = start(LocalDataPlane::builder());
+    let ask = json!({"mode": "silent"});
+    let mut stream = client(&plane).invoke(ask).timeouts(short()).stream().await.unwrap();
+    for _ in 0..100 {
+        let read = tokio::time::timeout(Duration::from_millis(100), stream.try_next()).await;
+        if let Ok(Err(error)) = read {
+            assert_eq!((seen(&error).0, stream.end()), ("Timeout", Some(StreamEnd::IdleTimeout)));
+            return;
+        }
+    }
+    panic!("10 s of reading are 300 ms");
+}
+
+#[tokio::test]
+async fn who_comes_late_may_have_been_away() {
+    let plane = start(LocalDataPlane::builder());
+    let ask = json!({"mode": "stream", "tokens": 2, "delay_ms": 2000});
+    let mut stream = client(&plane).invoke(ask).timeouts(short()).stream().await.unwrap();
+    assert!(stream.next().await.unwrap().is_ok());
+    let read = tokio::time::timeout(Duration::from_millis(50), stream.next()).await;
+    assert!(read.is_err(), "nothing comes so soon");
+    tokio::time::sleep(Duration::from_millis(1800)).await;
+    assert!(stream.next().await.unwrap().is_ok());
 }
 
 #[tokio::test]
@@ -81,7 +109,7 @@ async fn a_reader_that_is_always_late_has_its_end_too() {
     let ask = json!({"mode": "silent"});
     let mut stream = client(&plane).invoke(ask).timeouts(short()).stream().await.unwrap();
     for _ in 0..2 {
-        let read = tokio::time::timeout(Duration::from_millis(1), stream.try_next()).await;
+        let read = tokio::time::timeout(Duration::from_millis(1), stream.next()).await;
         assert!(read.is_err(), "once it may have been away");
         tokio::time::sleep(Duration::from_millis(1500)).await;
     }

@@ -101,7 +101,8 @@ class AsyncAgentStream(StreamHead):
                         await future
                     except BaseException:
                         queue.forget(token)
-                        if self._reading is loop:
+                        # Nobody knows how long ago a loop was closed.
+                        if self._reading is loop and not loop.is_closed():
                             self._native.rest()
                         raise
                 for item in self._taken[kind]:

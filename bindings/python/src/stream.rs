@@ -228,7 +228,15 @@ impl Inner {
     ) -> PyResult<()> {
         let py = taken.list.py();
         match batch {
-            Batch::Items(items) => taken.put(&list(py, items, to_python)?),
+            Batch::Items(items) => {
+                let items = list(py, items, to_python)?;
+                // A close by another thread, which needs the interpreter as this does, is before or after.
+                let events = if taken.kind == EVENTS { items.len() } else { 0 };
+                if let Some(closed) = self.feed.take_back_if_closed(events) {
+                    return Err(raise(py, &closed));
+                }
+                taken.put(&items)
+            }
             Batch::End => {
                 self.give_back();
                 Err(end(()))
@@ -254,17 +262,17 @@ impl Inner {
     }
 
     fn seat(&self, py: Python<'_>, queue: &ReadyQueue) -> PyResult<Seat> {
-        let mut known = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seat) = known.as_ref()
+        let lock = || self.seat.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seat) = lock().as_ref()
             && queue.is_of(&seat.waker)
         {
             return Ok(seat.clone());
         }
         let background = Engine::current().background().map_err(|failure| raise(py, &failure))?;
         // The one before may have gone with its loop, in the middle of a read.
-        self.feed.forget_silence();
+        self.feed.forget_read();
         let (token, waker) = queue.waker();
-        Ok(known.insert(Seat { token, waker, background }).clone())
+        Ok(lock().insert(Seat { token, waker, background }).clone())
     }
 }
 

@@ -404,6 +404,28 @@ def test_cancelled_reads_wait_for_the_limit_together(
     run(main())
 
 
+def test_cancelled_reads_of_many_loops_wait_for_the_limit_together(
+    local_data_plane: LocalDataPlane,
+) -> None:
+    client = AsyncAgentCoreClient(**local_data_plane.client_options())
+
+    async def begin() -> AsyncAgentStream:
+        return await client.stream(SILENT, timeouts=Timeouts(idle=0.5))
+
+    async def read(stream: AsyncAgentStream) -> str:
+        try:
+            await asyncio.wait_for(stream.__anext__(), 0.1)
+        except RequestTimeoutError as error:
+            return str(error.limit)
+        except (TimeoutError, asyncio.TimeoutError):
+            pass
+        return "nothing"
+
+    stream = asyncio.run(begin())
+    outcomes = (asyncio.run(read(stream)) for _ in range(100))
+    assert next(outcome for outcome in outcomes if outcome != "nothing") == "idle"
+
+
 # What a process does last before it blocks, sync and asyncio alike.
 LAST_CALLS = {
     "sync_close": """

@@ -266,10 +266,14 @@ def test_a_child_forked_while_a_reader_lets_others_go_first(
         + """
 client = make_async()
 async def main():
-    stream = await client.stream({"mode": "stream", "tokens": 2, "delay_ms": 3000})
-    # What has arrived is taken without waiting, so the next reader lets others go first.
-    time.sleep(0.3)
-    said = [(await stream.__anext__()).text]
+    while True:
+        stream = await client.stream({"mode": "stream", "tokens": 2, "delay_ms": 3000})
+        # What has arrived is taken without waiting, so the next reader lets others go first.
+        time.sleep(0.3)
+        said = [(await stream.__anext__()).text]
+        if stream._eager:
+            break
+        await stream.aclose()
     reading = asyncio.ensure_future(stream.__anext__())
     pids = []
     async def forker():

@@ -19,6 +19,10 @@ use crate::protocol::request::MAX_PAYLOAD;
 /// | `total` | none | the whole call: attempts, pauses and the answer |
 /// | `deadline` | none | the same as a point in time |
 ///
+/// Reads that are given up (`AgentStream::try_next` within `select!`) wait for `idle` together. What is
+/// dropped of a plain `Stream` is not known to have gone: there, a silence counts until the next read, and
+/// once from the start where that comes more than a second late.
+///
 /// `first_byte` stands just above the service's own 15 minutes, so that the service's answer wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -129,13 +129,23 @@ impl Feed {
         self.lock().stream.count_silence(false);
     }
 
-    /// Another reader takes over, who has not waited yet.
-    pub fn forget_silence(&self) {
+    /// Another reader takes over, and the one before may have gone in the middle of a read.
+    pub fn forget_read(&self) {
         match &mut self.lock().stream {
-            Source::Events(stream) => stream.forget_silence(),
-            Source::Bytes(stream) => stream.forget_silence(),
+            Source::Events(stream) => stream.forget_read(),
+            Source::Bytes(stream) => stream.forget_read(),
             Source::Gone => {}
         }
+    }
+
+    /// What to say if it was closed since so many events were read, which then are not handed over.
+    pub fn take_back_if_closed(&self, events: usize) -> Option<Failure> {
+        let mut inner = self.lock();
+        if inner.end != Some(StreamEnd::Closed) {
+            return None;
+        }
+        inner.events_seen = inner.events_seen.saturating_sub(events as u64);
+        Some(Failure::Closed(Closed::Stream(self.head.session_id.clone())))
     }
 
     /// The failure that was its end could not be told: the next read gives it once more.
@@ -625,6 +635,23 @@ mod tests {
         feed.tell_again(failure);
         sender.unbounded_send(event(1)).unwrap();
         assert!(matches!(reading.poll_bytes(&mut cx), Poll::Ready(Batch::Items(_))));
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_a_close_is_not_handed_over_after_it() {
+        let (sender, feed) = feed().await;
+        let mut cx = Context::from_waker(Waker::noop());
+        let reading = feed.begin_read().unwrap();
+        for number in 0..3 {
+            sender.unbounded_send(event(number)).unwrap();
+        }
+        assert!(matches!(reading.poll_events(&mut cx), Poll::Ready(Batch::Items(_))));
+        assert!(feed.take_back_if_closed(3).is_none());
+        assert_eq!(feed.events_seen(), 3);
+        feed.close();
+        let closed = feed.take_back_if_closed(2);
+        assert!(matches!(closed, Some(Failure::Closed(Closed::Stream(_)))));
+        assert_eq!(feed.events_seen(), 1);
     }
 
     #[tokio::test]

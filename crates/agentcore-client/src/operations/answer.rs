@@ -157,14 +157,13 @@ impl Receiver {
         })
     }
 
-    #[cfg(feature = "internals")]
     pub(crate) fn count_silence(&mut self, counts: bool) {
         self.body.count_silence(counts);
     }
 
     #[cfg(feature = "internals")]
-    pub(crate) fn forget_silence(&mut self) {
-        self.body.forget_silence();
+    pub(crate) fn forget_read(&mut self) {
+        self.body.forget_read();
     }
 
     fn broken(&mut self, cause: BodyError) -> Error {

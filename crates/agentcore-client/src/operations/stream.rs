@@ -209,9 +209,10 @@ impl AgentStream {
         self.receiver.events
     }
 
-    /// The next event; `None` after the end.
+    /// The next event; `None` after the end. Dropping it before it is done loses nothing.
     pub async fn try_next(&mut self) -> Result<Option<AgentEvent>> {
-        std::future::poll_fn(|cx| self.poll_event(cx)).await.transpose()
+        let read = Read(self);
+        std::future::poll_fn(|cx| read.0.poll_event(cx)).await.transpose()
     }
 
     /// What the agent says, as it says it, without the events that carry no text.
@@ -243,11 +244,11 @@ impl AgentStream {
         self.receiver.count_silence(counts);
     }
 
-    /// Forgets the silence so far, which another reader has waited for.
+    /// Whoever waits has gone, nobody knows when: that read does not count.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
-    pub fn forget_silence(&mut self) {
-        self.receiver.forget_silence();
+    pub fn forget_read(&mut self) {
+        self.receiver.forget_read();
     }
 
     fn let_go(&mut self) {
@@ -497,6 +498,15 @@ impl Stream for TextDeltas<'_> {
     }
 }
 
+/// A read that is dropped waits no longer.
+struct Read<'a>(&'a mut AgentStream);
+
+impl Drop for Read<'_> {
+    fn drop(&mut self) {
+        self.0.receiver.count_silence(false);
+    }
+}
+
 /// The raw bytes of a stream; see [`AgentStream::into_bytes_stream`].
 #[derive(Debug)]
 pub struct BytesStream(AgentStream);
@@ -524,11 +534,11 @@ impl BytesStream {
         self.0.count_silence(counts);
     }
 
-    /// See `AgentStream::forget_silence`.
+    /// See `AgentStream::forget_read`.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
-    pub fn forget_silence(&mut self) {
-        self.0.forget_silence();
+    pub fn forget_read(&mut self) {
+        self.0.forget_read();
     }
 }
 

@@ -94,15 +94,14 @@ impl Body {
     }
 
     /// Whether silence goes on to count from now on, or not before the next poll that finds nothing.
-    #[cfg(feature = "internals")]
     pub(crate) fn count_silence(&mut self, counts: bool) {
-        self.clock.silence.count(counts);
+        self.clock.count(counts);
     }
 
-    /// Forgets the silence so far.
+    /// The read that waits does not count.
     #[cfg(feature = "internals")]
-    pub(crate) fn forget_silence(&mut self) {
-        self.clock.silence = Silence::default();
+    pub(crate) fn forget_read(&mut self) {
+        self.clock.silence.since = None;
     }
 
     /// The next chunk. After an end, an error or a limit the connection is closed or given back,
@@ -268,20 +267,19 @@ struct Silence {
     anew: bool,
 }
 
-#[cfg(feature = "internals")]
-impl Silence {
-    fn count(&mut self, counts: bool) {
-        if counts {
-            self.since.get_or_insert_with(Instant::now);
-        } else if let Some(since) = self.since.take() {
-            self.before += since.elapsed();
-        }
-    }
-}
-
 impl Clock {
     fn is_over(&self) -> bool {
         self.end.is_some_and(|end| Instant::now() >= end)
+    }
+
+    fn count(&mut self, counts: bool) {
+        if counts {
+            self.silence.since.get_or_insert_with(Instant::now);
+        } else if !self.starts_over()
+            && let Some(since) = self.silence.since.take()
+        {
+            self.silence.before += since.elapsed();
+        }
     }
 
     /// When a read that has waited since then is an idle one.
